@@ -10,9 +10,9 @@ over. The number of a term is greater than the numbers of all earlier terms.
 """
 
 import argparse
+import asyncio
 
-from autobahn.asyncio.component import Component, run
-from keys import KeyOptions, StateOptions
+from fox_shard.client import LockLost, connect
 
 LEADER = "com.example.elected"
 
@@ -21,22 +21,28 @@ parser.add_argument("name")
 parser.add_argument("--url", default="ws://127.0.0.1:8080/ws")
 arguments = parser.parse_args()
 
-component = Component(transports=arguments.url, realm="realm1")
 
-
-@component.on_join
-async def joined(session, _details):
-    def changed(*leader, details):
-        if leader:
-            print(f"{leader[0]} leads in term {details.publication}", flush=True)
-        else:
+async def show_leader(realm):
+    async for change in realm.watch(LEADER):
+        if change.removed:
             print("nobody leads", flush=True)
-
-    await session.subscribe(changed, LEADER, options=StateOptions())
-    # The key may be published only if there is no leader; otherwise the publish waits in line.
-    candidacy = KeyOptions(weak=True, when=None, watch=True)
-    term = await session.publish(LEADER, arguments.name, options=candidacy)
-    print(f"I lead in term {term.id}", flush=True)
+        else:
+            print(f"{change.value} leads in term {change.publication}", flush=True)
 
 
-run([component], log_level=None)
+async def lead(realm):
+    while True:
+        try:
+            async with realm.lock(LEADER, arguments.name) as term:
+                print(f"I lead in term {term}", flush=True)
+                await asyncio.Event().wait()  # Here the leader would do its work.
+        except LockLost as lost:
+            print(lost, flush=True)
+
+
+async def main():
+    async with connect(arguments.url, "realm1") as realm:
+        await asyncio.gather(show_leader(realm), lead(realm))
+
+
+asyncio.run(main())

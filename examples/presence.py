@@ -6,13 +6,13 @@ Run `make setup` once and `make run` in one shell. Then, in two other shells:
     .venv/bin/python examples/presence.py bob
 
 Both print the list whenever it changes. End one of them with Ctrl-C or `kill -9`.
-`.venv/bin/fox keys 'com.example.present.#'` in a fourth shell shows the keys.
+`.venv/bin/fox keys 'com.example.present.#'` in a third shell shows the keys.
 """
 
 import argparse
+import asyncio
 
-from autobahn.asyncio.component import Component, run
-from keys import KeyOptions, StateOptions
+from fox_shard.client import connect
 
 PRESENT = "com.example.present."
 
@@ -21,24 +21,27 @@ parser.add_argument("name")
 parser.add_argument("--url", default="ws://127.0.0.1:8080/ws")
 arguments = parser.parse_args()
 
-component = Component(transports=arguments.url, realm="realm1")
 
-
-@component.on_join
-async def joined(session, _details):
+async def main():
     here = set()
+    async with connect(arguments.url, "realm1") as realm, asyncio.TaskGroup() as group:
 
-    def changed(*value, details):
-        name = details.topic.removeprefix(PRESENT)
-        if value:
-            here.add(name)
-        else:
-            here.discard(name)
-        print("here:", ", ".join(sorted(here)), flush=True)
+        async def appear():
+            # A weak key is erased when its session ends, for whatever reason.
+            own = PRESENT + arguments.name
+            await realm.publish(own, [arguments.name], acknowledge=True, retain=True, weak=True)
 
-    await session.subscribe(changed, PRESENT, options=StateOptions(match="prefix"))
-    # A weak key is erased when its session ends, for whatever reason.
-    await session.publish(PRESENT + arguments.name, arguments.name, options=KeyOptions(weak=True))
+        await appear()
+        async for change in realm.watch(PRESENT, match="prefix"):
+            name = change.topic.removeprefix(PRESENT)
+            if not change.removed:
+                here.add(name)
+            else:
+                here.discard(name)
+                if name == arguments.name:
+                    # The connection was lost, and there is a new one.
+                    group.create_task(appear())
+            print("here:", ", ".join(sorted(here)), flush=True)
 
 
-run([component], log_level=None)
+asyncio.run(main())

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from fox_shard.version import __version__
 
 if TYPE_CHECKING:
+    from fox_shard.client.event import Event as Event
+    from fox_shard.client.failures import Refused as Refused
+    from fox_shard.client.results import Result as Result
     from fox_shard.config import ConfigError as ConfigError
-    from fox_shard.embedded.errors import Refused as Refused
     from fox_shard.embedded.errors import RouterError as RouterError
-    from fox_shard.embedded.registrations import Result as Result
     from fox_shard.embedded.router import FoxRouter as FoxRouter
-    from fox_shard.embedded.subscriptions import Event as Event
 
 __all__ = [
     "ConfigError",
@@ -29,10 +29,10 @@ __all__ = [
 
 _MODULES = {
     "ConfigError": "config",
-    "Event": "embedded.subscriptions",
+    "Event": "client.event",
     "FoxRouter": "embedded.router",
-    "Refused": "embedded.errors",
-    "Result": "embedded.registrations",
+    "Refused": "client.failures",
+    "Result": "client.results",
     "RouterError": "embedded.errors",
 }
 

@@ -14,7 +14,7 @@ import ssl
 import time
 from collections import deque
 from math import inf
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
@@ -24,6 +24,8 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI, parse_uri
 
 from fox_shard.client.address import UNIX
+from fox_shard.client.failures import CannotConnect, ConnectionLost, Unreachable
+from fox_shard.client.tls import SYSTEM, Tls, context_of
 
 OPENING: Final = 15.0
 """Seconds for connecting. A gateway that waits for its shards answers 503 after 10 seconds."""
@@ -35,40 +37,8 @@ READ: Final = 1 << 16
 """Bytes that are read at a time."""
 
 
-_AT_PATH: Final = "ws://localhost/ws"
+AT_PATH: Final = "ws://localhost/ws"
 """What is asked for at a UNIX socket."""
-
-
-class Tls(NamedTuple):
-    """Files in PEM form for TLS.
-
-    ca: the authorities that are trusted; "": those of the system. certificate: what the client
-    shows if it is asked; "": nothing. key: its private key; "": in the same file.
-    """
-
-    ca: str = ""
-    certificate: str = ""
-    key: str = ""
-
-
-SYSTEM: Final = Tls()
-"""The authorities of the system, and no certificate to show."""
-
-
-class Failure(Exception):
-    """A failure of the session; the message is a sentence for the user."""
-
-
-class Unreachable(Failure):
-    """The session could not be opened."""
-
-
-class CannotConnect(Unreachable):
-    """There is no router at the address."""
-
-
-class ConnectionLost(Failure):
-    """The session has ended, although this client did not end it."""
 
 
 @final
@@ -104,7 +74,7 @@ class Connection:
         # When the silent router was pinged; None if the router has sent something since.
         self._pinged_at: float | None = None
         try:
-            uri = parse_uri(_AT_PATH if url.startswith(UNIX) else url)
+            uri = parse_uri(AT_PATH if url.startswith(UNIX) else url)
         except InvalidURI:
             raise Unreachable(
                 f"{url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path)."
@@ -112,16 +82,8 @@ class Connection:
         self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=None)
         try:
             self._socket = _at_path(url) if url.startswith(UNIX) else _open(uri, tls)
-        except ssl.SSLCertVerificationError as error:
-            raise Unreachable(
-                f"The certificate of {url} is not trusted: {error.verify_message}. If its "
-                "authority is your own, say with --ca which file has that."
-            ) from error
-        except ssl.SSLError as error:
-            raise CannotConnect(f"{url} does not speak TLS: {error.reason or error}.") from error
         except OSError as error:
-            why = error.strerror or error
-            raise CannotConnect(f"Cannot connect to {url}: {why}.") from error
+            raise unreachable(url, error) from error
         try:
             self._shake_hands(time.monotonic() + OPENING)
         except BaseException:
@@ -173,7 +135,7 @@ class Connection:
             elif time.monotonic() >= until:
                 raise CannotConnect(f"{self._url} does not answer.")
         if protocol.state is not State.OPEN:
-            why = _refusal(protocol.handshake_exc)
+            why = refusal_of(protocol.handshake_exc)
             raise CannotConnect(f"There is no router at {self._url}: {why}.")
 
     def _next_check(self) -> float:
@@ -242,7 +204,7 @@ class Connection:
 
 
 def _open(uri: WebSocketURI, tls: Tls) -> socket.socket:
-    context = _context(tls) if uri.secure else None
+    context = context_of(tls) if uri.secure else None
     plain = socket.create_connection((uri.host, uri.port), timeout=OPENING)
     try:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -252,22 +214,6 @@ def _open(uri: WebSocketURI, tls: Tls) -> socket.socket:
     except BaseException:
         plain.close()
         raise
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=tls.ca or None)
-    except OSError as error:
-        raise Unreachable(f"{tls.ca} has no certificates in PEM form: {error}.") from error
-    if tls.certificate:
-        try:
-            context.load_cert_chain(tls.certificate, tls.key or None)
-        except OSError as error:
-            files = " and ".join(name for name in (tls.certificate, tls.key) if name)
-            raise Unreachable(
-                f"{files} has no certificate with its key in PEM form: {error}."
-            ) from error
-    return context
 
 
 def _at_path(url: str) -> socket.socket:
@@ -281,7 +227,22 @@ def _at_path(url: str) -> socket.socket:
     return found
 
 
-def _refusal(error: Exception | None) -> str:
+def unreachable(url: str, error: OSError) -> Unreachable:
+    """Return the failure that says why a socket to `url` could not be opened."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return Unreachable(
+                f"The certificate of {url} is not trusted: {error.verify_message}. If its "
+                "authority is your own, say with --ca which file has that."
+            )
+        case ssl.SSLError():
+            return CannotConnect(f"{url} does not speak TLS: {error.reason or error}.")
+        case _:
+            return CannotConnect(f"Cannot connect to {url}: {error.strerror or error}.")
+
+
+def refusal_of(error: Exception | None) -> str:
+    """Return why a handshake has failed, as the end of a sentence."""
     match error:
         case InvalidStatus(response=response):
             return f"it answers HTTP {response.status_code} {response.reason_phrase}"

@@ -14,15 +14,11 @@ from typing import Any, Final, Self, final
 import msgspec
 from msgspec import Struct
 
-from fox_shard.client.connection import (
-    SYSTEM,
-    Connection,
-    ConnectionLost,
-    Failure,
-    Tls,
-    Unreachable,
-)
+from fox_shard.client.connection import Connection
+from fox_shard.client.event import Event, event_of
+from fox_shard.client.failures import ConnectionLost, NoAnswer, Refused, Unreachable
 from fox_shard.client.login import Login
+from fox_shard.client.tls import SYSTEM, Tls
 from fox_shard.gateway.wamp import messages as wamp
 
 SUBPROTOCOL: Final = "wamp.2.json"
@@ -44,34 +40,6 @@ ROLES: Final = {
         "features": {"pattern_based_subscription": True, "subscription_revocation": True}
     },
 }
-
-
-class NoAnswer(Failure):
-    """The router did not answer in time, but the connection is not lost."""
-
-
-class Refused(Failure):
-    """The answer is ERROR. uri: the error's; details: its keyword arguments."""
-
-    def __init__(self, uri: str, sentence: str, details: dict[str, Any]) -> None:
-        super().__init__(sentence)
-        self.uri = uri
-        self.details = details
-
-
-class Event(Struct, frozen=True):
-    """One EVENT.
-
-    removed: why a key of a state stream is gone (`deleted`, `expired`, `weak` or `filter`), or why
-    its value is not shown (`unreadable`); "" if the event has a value. details: EVENT.Details.
-    """
-
-    topic: str
-    publication: int
-    args: list[Any]
-    kwargs: dict[str, Any]
-    removed: str
-    details: dict[str, Any] = {}
 
 
 class Invocation(Struct, frozen=True):
@@ -242,7 +210,7 @@ class Session:
                     case [wamp.RESULT, int(request), _, *result] if request in requests:
                         answers[request] = list(result[0]) if result else []
                     case [wamp.ERROR, _, int(request), _, uri, *rest] if request in requests:
-                        answers[request] = _refused(uri, *rest)
+                        answers[request] = Refused(uri, *rest)
                     case message:
                         self._take(message)
             yield from (answers[request] for request in requests)
@@ -320,7 +288,7 @@ class Session:
                 case [answer, number, *rest] if answer == kind and number == request:
                     return rest
                 case [wamp.ERROR, _, number, _, uri, *rest] if number == request:
-                    raise _refused(uri, *rest)
+                    raise Refused(uri, *rest)
                 case _:
                     self._take(message)
         raise NoAnswer("The router has not answered in time.")
@@ -330,7 +298,7 @@ class Session:
             case [wamp.EVENT, number, publication, details, *payload]:
                 subscription = self._subscriptions.get(number)
                 if subscription is not None:
-                    event = _event(subscription.topic, publication, details, *payload)
+                    event = event_of(subscription.topic, publication, details, *payload)
                     subscription.events.append(event)
             case [wamp.INVOCATION, request, number, details, *payload]:
                 invoked = self._registrations.get(number)
@@ -357,27 +325,3 @@ class Session:
             return None
         message: list[Any] = msgspec.json.decode(data, type=list[Any])
         return message
-
-
-def _event(
-    topic: str,
-    publication: int,
-    details: dict[str, Any],
-    args: list[Any] | None = None,
-    kwargs: dict[str, Any] | None = None,
-) -> Event:
-    return Event(
-        topic=details.get("topic", topic),
-        publication=publication,
-        args=args or [],
-        kwargs=kwargs or {},
-        removed=details.get("removed", ""),
-        details=details,
-    )
-
-
-def _refused(
-    uri: str, args: list[Any] | None = None, kwargs: dict[str, Any] | None = None
-) -> Refused:
-    sentence = str(args[0]) if args else uri
-    return Refused(uri, sentence, kwargs or {})

@@ -64,7 +64,7 @@ class LocalConnection:
         self._loop = asyncio.get_running_loop()
         # As RawSocket's handshake agrees on it: a power of 2.
         size = gateway.settings.max_message_size
-        self._longest = min(LONGEST, 1 << size.bit_length() - 1)
+        self.longest = min(LONGEST, 1 << size.bit_length() - 1)
         self._received = b""
         self._greeted = False
         self.closed = False
@@ -103,9 +103,9 @@ class LocalConnection:
 
         Raises ValueError if the message is longer than the gateway takes.
         """
-        if len(message) > self._longest:
+        if len(message) > self.longest:
             raise ValueError(
-                f"a message has at most {self._longest} bytes (gateway.max_message_size)"
+                f"a message has at most {self.longest} bytes (gateway.max_message_size)"
             )
         data = frame(message)
         if self._connection.paused or self._waiting:

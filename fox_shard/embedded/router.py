@@ -7,6 +7,7 @@ its log, which belong to the application.
 import asyncio
 import logging
 import os
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -14,6 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, final
 
+from fox_shard.client.backoff import Backoff
+from fox_shard.client.core import ClientCore
+from fox_shard.client.engine import Engine
+from fox_shard.client.failures import Unreachable
+from fox_shard.client.realm import Realm
+from fox_shard.client.transport import Transport
 from fox_shard.compiled import build_of_this_process
 from fox_shard.config import Config
 from fox_shard.config.reader import NO_SETTINGS
@@ -23,7 +30,7 @@ from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.junction import Junction
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.embedded.realm import RouterRealm
+from fox_shard.embedded.local_transport import LocalTransport
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.client_side import ClientSide, load_functions
@@ -82,7 +89,7 @@ class FoxRouter:
         self._shell: JunctionShell
         self._gateway: Gateway
         # The sessions of the application itself, by realm.
-        self._realms: dict[str, RouterRealm] = {}
+        self._realms: dict[str, Realm] = {}
         # The connections without a socket.
         self._local: set[LocalConnection] = set()
         self._clients: ClientSide
@@ -239,17 +246,30 @@ class FoxRouter:
                 self._local.discard(connection)
         self._clients.after_flush()
 
-    def realm(self, name: str) -> RouterRealm:
-        """Return the application's own session in that realm; the same one until it has ended.
+    def realm(self, name: str) -> Realm:
+        """Return the realm of that name, for the application itself; the same one each time.
 
-        Raises RouterError if the router does not run.
+        It joins when it is first used. It may do everything, whatever roles there are, and has the
+        authid `fox.application`. Raises RouterError if the router does not run.
         """
         if not self._started or self._ending is not None:
             raise RouterError("The router does not run.")
         realm = self._realms.get(name)
         if realm is None or realm.over:
-            realm = self._realms[name] = RouterRealm(name, self.connect)
+            realm = self._realms[name] = self._make_realm(name)
         return realm
+
+    def _make_realm(self, name: str) -> Realm:
+        async def dial() -> Transport:
+            if self.gateway is None:
+                raise Unreachable("The router does not run.")
+            return LocalTransport(self.connect, lambda: engine.buffer.held)
+
+        core = ClientCore(name, None, random.random)
+        # What does not fit into the buffer waits for the application, too; the gateway counts both.
+        buffer = self._gateway.settings.outbound_limit // 4
+        engine = Engine(core, dial, Backoff(random.random), buffer)
+        return Realm(engine)
 
     @property
     def wamp(self) -> WampApplication:
@@ -308,6 +328,8 @@ class FoxRouter:
                 _log.info("stopped", extra={"fox": {"process": ROUTER}})
 
     async def _let_clients_go(self) -> None:
+        for realm in self._realms.values():
+            await realm.stop("The router is shutting down.", leaves=self._failure is None)
         if self._failure is not None:
             await self._clients.cut_off()
             for connection in [*self._local]:

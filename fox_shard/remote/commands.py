@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from fox_shard.client.connection import Tls
+from fox_shard.client.tls import Tls
 from fox_shard.config import Config
 from fox_shard.remote import keys, messages, procedures, reducers, schemas, sessions, tables
 from fox_shard.remote.connecting import Target, target_of, tell, visit

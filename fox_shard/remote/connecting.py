@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from fox_shard.client import CannotConnect, Failure, Refused, Session
 from fox_shard.client.address import url_of
-from fox_shard.client.connection import SYSTEM, Tls
 from fox_shard.client.login import Certificate, Login, Password
+from fox_shard.client.tls import SYSTEM, Tls
 from fox_shard.config import Config, ConfigError
 
 DONE: Final = 0
@@ -91,7 +91,7 @@ def visit(target: Target, command: Callable[[Session], int]) -> int:
         tell(f"{error}{says} Does the server run?")
         return UNAVAILABLE
     except Failure as error:
-        tell(str(error))
+        tell(error.sentence)
         return NO if isinstance(error, Refused) else UNAVAILABLE
     except KeyboardInterrupt:
         return BY_SIGNAL + signal.SIGINT

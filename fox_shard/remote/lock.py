@@ -107,7 +107,7 @@ class Lock:
         except Refused as error:
             if error.uri != ConditionFailed.uri:
                 raise
-            raise Held(f"{self._whose(error.details.get('publication', 0))}.") from None
+            raise Held(f"{self._whose(error.kwargs.get('publication', 0))}.") from None
         except NoAnswer:
             # The publish still waits, but ends with this session; its key would do so too.
             if wait <= 0:

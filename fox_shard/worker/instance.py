@@ -122,7 +122,7 @@ class RealmInstance:
                 self._serve(session)
         except Failure as error:
             if not self._over:
-                why = {"process": "worker", "reason": str(error)}
+                why = {"process": "worker", "reason": error.sentence}
                 _log.warning("not_connected", extra={"fox": why})
                 self._stopping.wait(RETURN)
         finally:

@@ -22,6 +22,7 @@ PROMISES = {
     "test_locks": "one holder at a time, in order",
     "test_meta_events": "what begins and ends is told once",
     "test_order": "events and calls arrive in the order of sending",
+    "test_python_client": "programs with asyncio, whose connections are lost",
     "test_readme": "the examples of README.md",
     "test_reports": "StatsD and `$SYS`",
     "test_reshard_wire": "a change of the number of shards",

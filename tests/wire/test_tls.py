@@ -20,10 +20,11 @@ from autobahn.wamp.serializer import JsonSerializer
 from cluster import ROOT, Cluster, await_true
 from mqtt_peers import PATIENCE, PahoClient
 from paho.mqtt.enums import CallbackAPIVersion
-from user_file import PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
+from user_file import PASSWORD, PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
 from wamp_peers import Peer
 
 from bench.ports import free_port
+from fox_shard.client import Tls, Unreachable, connect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
 
@@ -344,6 +345,21 @@ def test_fox_speaks_tls_and_says_when_a_certificate_is_not_trusted(cluster, plac
     run = fox("get", "tls.key", "--url", f"unix:{place.folder}/w1.sock", place=place)
     assert (run.returncode, run.stdout) == (0, "21\n")
     assert {path.name for path in place.folder.glob("w*")} == {"w0.sock", "w1.sock"}
+
+
+@pytest.mark.parametrize(("name", "how"), [("peter", "password"), ("sensor", "certificate")])
+async def test_the_client_for_programs_speaks_tls(cluster, place, name, how):
+    url = f"wss://localhost:{place.ports['wss']}/ws"
+    if how == "password":
+        shown = {"user": name, "password": PASSWORD, "tls": Tls(str(place.authority.path))}
+    else:
+        pem, private = (str(place.folder / f"{name}.{kind}") for kind in ("pem", "key"))
+        shown = {"tls": Tls(str(place.authority.path), pem, private)}
+    async with connect(url, "realm1", **shown) as realm:
+        assert realm.details["authid"] == name
+    with pytest.raises(Unreachable, match="is not trusted"):
+        async with connect(url, "realm1"):
+            pass
 
 
 def test_fox_is_the_user_of_the_certificate_that_it_shows(cluster, place):

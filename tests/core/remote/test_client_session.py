@@ -59,7 +59,7 @@ def test_a_refusal_has_the_routers_sentence_and_the_session_goes_on():
         with pytest.raises(Refused, match="it is there") as refused:
             session.publish("a", [1], {})
         assert refused.value.uri == "fox.error.condition_failed"
-        assert refused.value.details == {"publication": 3}
+        assert refused.value.kwargs == {"publication": 3}
         with pytest.raises(Refused, match=r"x\.y"):
             session.publish("a", [1], {})
 

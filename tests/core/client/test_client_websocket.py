@@ -1,0 +1,112 @@
+"""The WebSocket of a client with asyncio: addresses, and signs of life."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.server import serve
+
+from fox_shard.client.failures import CannotConnect, ConnectionLost, Unreachable
+from fox_shard.client.tls import Tls
+from fox_shard.client.websocket import dial_of
+
+
+@asynccontextmanager
+async def server(play, **options):
+    """A WebSocket server, and a client's connection to it."""
+    async with serve(
+        play, "127.0.0.1", 0, subprotocols=["wamp.2.msgpack"], ping_interval=None, **options
+    ) as serving:
+        host, port = serving.sockets[0].getsockname()[:2]
+        transport = await dial_of(f"ws://{host}:{port}/ws", Tls(), 0.2)()
+        try:
+            yield transport
+        finally:
+            await transport.close()
+
+
+async def echo(websocket):
+    async for message in websocket:
+        await websocket.send(message)
+
+
+def test_messages_pass_both_ways():
+    async def play():
+        async with server(echo) as transport:
+            await transport.send(b"\x91\x01")
+            assert await transport.receive() == b"\x91\x01"
+
+    asyncio.run(play())
+
+
+def test_a_router_that_answers_pings_is_there():
+    """For more than twice as long as the client's patience, which has four checks."""
+
+    async def play():
+        done = asyncio.Event()
+
+        async def silent(websocket):
+            await done.wait()
+            await websocket.send(b"late")
+
+        async with server(silent) as transport:
+            pings, ping = [], transport._connection.ping
+
+            async def counted():
+                pings.append(1)
+                if len(pings) == 10:
+                    done.set()
+                return await ping()
+
+            transport._connection.ping = counted
+            assert await transport.receive() == b"late"
+
+    asyncio.run(play())
+
+
+def test_a_router_that_does_not_answer_pings_is_given_up():
+    async def play():
+        over = asyncio.Event()
+
+        async def deaf(websocket):
+            websocket.transport.pause_reading()
+            await over.wait()
+
+        async with server(deaf, close_timeout=0) as transport:
+            with pytest.raises(ConnectionLost, match="does not answer any more"):
+                await transport.receive()
+            over.set()
+
+    asyncio.run(play())
+
+
+def test_a_connection_that_the_router_closes_is_lost_with_its_reason():
+    async def play():
+        async with server(lambda websocket: websocket.close(1001, "later")) as transport:
+            with pytest.raises(ConnectionLost, match="is lost: later"):
+                await transport.receive()
+            with pytest.raises(ConnectionLost):
+                await transport.send(b"x")
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "sentence"),
+    [
+        ("ws://127.0.0.1:9/ws", CannotConnect, "Cannot connect"),
+        ("unix:/nowhere/at/all", CannotConnect, "Cannot connect"),
+        ("http://127.0.0.1/", Unreachable, "is not the address of a WebSocket"),
+    ],
+)
+def test_an_address_without_a_router_is_told(url, error, sentence):
+    async def play():
+        with pytest.raises(error, match=sentence):
+            await dial_of(url, Tls(), 1.0)()
+
+    asyncio.run(play())
+
+
+def test_files_that_cannot_be_read_are_told_at_once():
+    with pytest.raises(Unreachable, match="has no certificates"):
+        dial_of("wss://localhost/ws", Tls(ca="/nowhere"), 1.0)
