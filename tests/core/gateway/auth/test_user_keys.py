@@ -26,6 +26,7 @@ from fox_shard.gateway.auth.claims import ANONYMOUS, Authenticated, Claim
 from fox_shard.gateway.auth.static import StaticAttempt
 from fox_shard.gateway.auth.user_keys import MOST_LOGGED
 from fox_shard.gateway.authorization.roles import Roles
+from fox_shard.gateway.authorization.rules import UNDECIDED
 from fox_shard.topics.pattern import Pattern
 from fox_shard.users.user import Users
 
@@ -320,6 +321,18 @@ def test_only_a_rule_that_names_the_keys_shows_them(rule, sees):
     realm = Realm(name=REALM, users=PATTERN, role=(Role(name="dev", rule=(rule,)),))
     permissions = Roles([realm]).permissions(REALM, "x", "dev")
     assert permissions.may(2, "com.example.users.ann") is sees
+
+
+def test_an_authorizer_is_asked_also_where_users_are_in_keys():
+    """But never about these keys, which need a rule that names them."""
+    role = Role(name="dev", authorizer="rules:may", authorizer_timeout=7, authorizer_cache=9)
+    realm = Realm(name=REALM, users=PATTERN, role=(role,))
+    permissions = Roles([realm]).permissions(REALM, "x", "dev")
+    assert (permissions.authorizer, permissions.timeout, permissions.cache) == ("rules:may", 7, 9)
+    assert permissions.decide("com.example.topic") == UNDECIDED
+    assert permissions.decide("com.example.users.ann") & (UNDECIDED | 15) == 0
+    assert permissions.asks_about(Pattern.wamp("", "prefix"))
+    assert not permissions.may_see("com.example.users.ann")
 
 
 def test_the_link_to_the_coordinator_has_to_do_with_nobodys_key():
