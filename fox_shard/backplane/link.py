@@ -16,7 +16,7 @@ a batch is not of its pair, upon which the connecting end begins a new pair.
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import final
+from typing import Final, final
 
 from fox_shard.backplane.attached import is_attached
 from fox_shard.backplane.frames import (
@@ -42,6 +42,8 @@ less than a quarter of the credit is to be given back."""
 HELLO_INTERVAL = 0.1
 """Seconds between two attempts to open a link."""
 
+UNLIMITED: Final = 1 << 62
+
 NO_MARKS: list[int] = []
 """The empty list that all links share; never added to."""
 
@@ -65,6 +67,7 @@ class Link:
         "_rseq",
         "_unacked",
         "_unreturned",
+        "_unreturned_reliable",
         "asked",
         "connects",
         "deadline",
@@ -96,7 +99,9 @@ class Link:
         "received",
         "refusal",
         "reliable",
+        "reliable_in_flight",
         "reliable_indexes",
+        "reliable_limit",
         "rfirst",
         "sent",
         "settings",
@@ -164,10 +169,11 @@ class Link:
         self._highest = 0
         self._acked = 0
         self._unacked: deque[Frame] = deque()
-        # Batches for which the peer has given no credit back: (last sequence number, bytes); and
-        # all their bytes.
-        self._in_flight: deque[tuple[int, int]] = deque()
-        self.in_flight = 0
+        # Batches for which the peer has given no credit back: (last sequence number, bytes,
+        # reliable frames); and bytes and reliable frames of all. The owner may limit the latter.
+        self._in_flight: deque[tuple[int, int, int]] = deque()
+        self.in_flight = self.reliable_in_flight = 0
+        self.reliable_limit = UNLIMITED
         self._hellos: list[bytes] = []
         # Receiving. The watermark is the highest reliable number that was applied.
         self.received = 0
@@ -187,7 +193,7 @@ class Link:
         # What this end tells the peer about the frames that it received (see `frames.Batch`).
         self.delivered = 0
         self.durable = 0
-        self._unreturned = 0
+        self._unreturned = self._unreturned_reliable = 0
         self._ack_due = NEVER
         self._last_received = now
         self._last_sent = -1e9
@@ -223,7 +229,14 @@ class Link:
     @property
     def congested(self) -> bool:
         """Whether the causes of more frames should stop: there is no open pair, or no credit."""
-        return not self.open or self.held or self.in_flight > self.settings.credit
+        return not self.open or self.held or self.out_of_credit
+
+    @property
+    def out_of_credit(self) -> bool:
+        """Whether as much is in flight as may be."""
+        return (
+            self.in_flight > self.settings.credit or self.reliable_in_flight > self.reliable_limit
+        )
 
     def flush(self, now: float) -> list[bytes]:
         """Return the encoded batches to be sent now, in order.
@@ -236,7 +249,7 @@ class Link:
             return out
         outbox = self.outbox
         if not self.hold_credit:
-            self._unreturned = 0
+            self._unreturned = self._unreturned_reliable = 0
         batch = Batch(
             self.name,
             self.epoch,
@@ -257,8 +270,9 @@ class Link:
             data = parcel_of(data, batch)
         if outbox:
             self.sent += len(outbox)
-            self._in_flight.append((self.sent, len(data)))
+            self._in_flight.append((self.sent, len(data), len(self.reliable)))
             self.in_flight += len(data)
+            self.reliable_in_flight += len(self.reliable)
             if self.reliable:
                 before = self._rseq
                 self._rseq += len(self.reliable)
@@ -372,7 +386,13 @@ class Link:
             return NOTHING, frames
         self.received += len(frames)
         self._unreturned += size
-        if batch.prompt or self._unreturned > self.settings.credit // 4:
+        self._unreturned_reliable += len(batch.reliable)
+        settings = self.settings
+        if (
+            batch.prompt
+            or self._unreturned > settings.credit // 4
+            or self._unreturned_reliable > settings.reliable_credit // 4
+        ):
             self.urgent = True
         elif self._ack_due is NEVER:
             self._ack_due = now + LAZY_ACK
@@ -394,7 +414,9 @@ class Link:
         if handled > self.handled:
             self.handled = handled
         while in_flight and in_flight[0][0] <= handled and not batch.withheld:
-            self.in_flight -= in_flight.popleft()[1]
+            _, size, reliable = in_flight.popleft()
+            self.in_flight -= size
+            self.reliable_in_flight -= reliable
         if batch.delivered > self.peer_delivered:
             self.peer_delivered = batch.delivered
         if batch.durable > self._acked:
@@ -506,7 +528,7 @@ class Link:
         self.peer_epoch = 0
         self.sent = self.received = self.handled = self.delivered = self.peer_delivered = 0
         self._in_flight.clear()
-        self.in_flight = 0
+        self.in_flight = self.reliable_in_flight = 0
         self._unreturned = self.unhandled = 0
         self._ack_due = NEVER
         self._hellos.clear()

@@ -23,6 +23,10 @@ class LinkSettings(Struct, frozen=True):
     generation: int = 0
     credit: int = 8 << 20
     """Bytes that may be in flight: sent, but not yet handled by the peer."""
+    reliable_credit: int = 1000
+    """Reliable frames that may be in flight from a gateway to a shard. They are small, and cost the
+    shard much more than plain ones: as many as there is credit for would take it seconds, for which
+    everybody else's frames would wait behind them."""
     outbox_limit: int = 64 << 20
     """Bytes of frames that a shard's store keeps for one other shard, before requests that would
     add to them are refused."""

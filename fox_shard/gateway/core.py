@@ -177,6 +177,8 @@ class Gateway:
             self._all_links.add(f"shard-{shard}", now, connects=True)
             for shard in range(terms.shards)
         ]
+        for link in self.links:
+            link.reliable_limit = terms.reliable_credit
         self.coordinator = self._all_links.add("coordinator", now, connects=True)
         self._credit = terms.credit
         # Whether so much is on its way to a shard that no new client is let in.
@@ -575,7 +577,7 @@ class Gateway:
     def _out_of_credit(self) -> bool:
         credit = self._credit
         for link in self.links:
-            if link.in_flight > credit:
+            if link.out_of_credit:
                 return True
         return self.coordinator.in_flight > credit
 

@@ -31,6 +31,7 @@ def link_settings(config: Config, generation: int, *, hands_over: bool = False) 
         shards=config.shards,
         generation=generation,
         credit=config.backplane.credit,
+        reliable_credit=config.backplane.reliable_credit,
         outbox_limit=config.backplane.outbox_limit,
         heartbeat=config.backplane.heartbeat,
         peer_timeout=config.backplane.peer_timeout,

@@ -11,6 +11,7 @@ from typing import final
 
 from fox_shard.client.login import public_key
 from fox_shard.config import Config, asks_for_proof
+from fox_shard.gateway.auth.authentication import NO_USERS
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.password_checks import PasswordChecks
 from fox_shard.runtime.token_keys import TokenKeysWatch
@@ -37,19 +38,20 @@ class Logins:
             User(name=WORKER, realm=realm.name, role=ROLE, pubkeys=(key,))
             for realm in config.realms
         ]
+        self._secret = hmac.digest(seed, b"salts", "sha256")
         read = self._watch.users
         if read is None and asks_for_proof(config.realms):
-            # The same salts of users that do not exist, at each gateway.
-            read = Users((), hmac.digest(seed, b"salts", "sha256"))
+            read = NO_USERS
         self.users = None if read is None else self._with_workers(read)
 
     def _with_workers(self, users: Users) -> Users:
         """Return the users, and the worker, which is one of each realm."""
-        return Users((*users.all, *self._workers), users.salt_secret)
+        return Users((*users.all, *self._workers))
 
     def start(self, gateway: Gateway, schedule_flush: Callable[[], None]) -> None:
         """Begin to look for changes. schedule_flush: called after the gateway was."""
         loop = asyncio.get_running_loop()
+        gateway.authentication.secret = self._secret
 
         def set_users(users: Users) -> None:
             gateway.now = loop.time()

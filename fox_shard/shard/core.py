@@ -79,6 +79,10 @@ from fox_shard.store.journal import Journal
 
 REALM_LIMITS = RealmLimits()
 
+DISK_CREDIT = 1 << 20
+"""Bytes that may wait for the disk before gateways get no credit: some thousands of keys, which
+take a tenth of a second. Nobody's frames come through meanwhile."""
+
 WAITED_FOR = 6
 """How many times `peer_timeout` a shard waits for the replay of a peer that works but is busy."""
 
@@ -93,6 +97,7 @@ class Shard:
         "_batches",
         "_ceiling_ticket",
         "_departures",
+        "_disk_credit",
         "_dispatcher",
         "_fences",
         "_frames",
@@ -362,6 +367,7 @@ class Shard:
             self.outcomes.keep_gone,
         )
         self._overloaded = False
+        self._disk_credit = min(DISK_CREDIT, terms.credit)
         # Counted since the last report.
         self._batches = self._frames = 0
         running_now = running()
@@ -738,7 +744,7 @@ class Shard:
         processes can wait for each other.
         """
         credit = self._settings.credit
-        overloaded = self.journal.waiting > credit
+        overloaded = self.journal.waiting > (credit if self.journal.failing else self._disk_credit)
         for gateway in self._gateways:
             if gateway.link.in_flight > credit and not gateway.attached:
                 overloaded = True

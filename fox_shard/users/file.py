@@ -5,7 +5,6 @@ Owns: reading and writing it, its mode, and the place of a mistake. Never: when 
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import stat
@@ -64,7 +63,7 @@ def parse(text: str, name: str) -> Users:
     """
     try:
         document = msgspec.convert(tomllib.loads(text), _Document)
-        return Users(document.user, hashlib.sha256(text.encode()).digest())
+        return Users(document.user)
     except tomllib.TOMLDecodeError as error:
         raise UsersFileError(f"{name} is not valid TOML: {error}.") from error
     except msgspec.ValidationError as error:

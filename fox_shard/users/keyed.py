@@ -5,12 +5,12 @@ documents come from (see `gateway.auth.user_keys`), the file with the users.
 """
 
 import re
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Collection, Mapping
 from typing import Any, Final, final
 
 import msgspec
 
+from fox_shard.users.profile import Profile
 from fox_shard.users.user import User
 
 OVERHEAD: Final = 200
@@ -58,8 +58,7 @@ class KeyedUsers:
         "_bytes",
         "_most",
         "_most_bytes",
-        "_secret",
-        "_with_wampcra",
+        "_profiles",
     )
 
     def __init__(self, most: int, most_bytes: int) -> None:
@@ -67,21 +66,16 @@ class KeyedUsers:
         self._most = most
         self._most_bytes = most_bytes
         self._bytes = 0
-        # (realm, name) -> user, bytes, hash of the document.
-        self._by_name: dict[tuple[str, str], tuple[User, int, int]] = {}
+        # (realm, name) -> user, bytes.
+        self._by_name: dict[tuple[str, str], tuple[User, int]] = {}
         # (realm, public key) -> names of those that have it.
         self._by_key: dict[tuple[str, str], dict[str, None]] = {}
-        self._with_wampcra: dict[str, int] = {}
-        self._secret = 0
+        # Realm -> profile -> number of users that have it.
+        self._profiles: dict[str, dict[Profile, int]] = {}
 
     def __len__(self) -> int:
         """Return the number of users."""
         return len(self._by_name)
-
-    @property
-    def secret(self) -> bytes:
-        """A secret made of all documents: the same at all gateways that have the same users."""
-        return self._secret.to_bytes(32, "big")
 
     def set(self, user: User, size: int) -> bool:
         """Put a user in its place, also of another of that name. Returns whether there is room.
@@ -92,14 +86,12 @@ class KeyedUsers:
         size += OVERHEAD
         if len(self._by_name) >= self._most or self._bytes + size > self._most_bytes:
             return False
-        digest = int.from_bytes(sha256(msgspec.msgpack.encode(user)).digest(), "big")
-        self._by_name[user.realm, user.name] = (user, size, digest)
+        self._by_name[user.realm, user.name] = (user, size)
         self._bytes += size
-        self._secret ^= digest
         for key in user.pubkeys:
             self._by_key.setdefault((user.realm, key), {})[user.name] = None
-        if user.wampcra is not None:
-            self._with_wampcra[user.realm] = self._with_wampcra.get(user.realm, 0) + 1
+        profiles = self._profiles.setdefault(user.realm, {})
+        profiles[user.profile] = profiles.get(user.profile, 0) + 1
         return True
 
     def remove(self, realm: str, name: str) -> None:
@@ -107,16 +99,17 @@ class KeyedUsers:
         found = self._by_name.pop((realm, name), None)
         if found is None:
             return
-        user, size, digest = found
+        user, size = found
         self._bytes -= size
-        self._secret ^= digest
         for key in dict.fromkeys(user.pubkeys):
             names = self._by_key[realm, key]
             del names[name]
             if not names:
                 del self._by_key[realm, key]
-        if user.wampcra is not None:
-            self._with_wampcra[realm] -= 1
+        profiles = self._profiles[realm]
+        profiles[user.profile] -= 1
+        if not profiles[user.profile]:
+            del profiles[user.profile]
 
     def find(self, realm: str, name: str) -> User | None:
         """Return the user of that name, None if there is none."""
@@ -128,6 +121,6 @@ class KeyedUsers:
         names = self._by_key.get((realm, pubkey), {})
         return self.find(realm, next(iter(names))) if len(names) == 1 else None
 
-    def has_wampcra(self, realm: str) -> bool:
-        """Whether some users of the realm have a key for WAMP-CRA."""
-        return self._with_wampcra.get(realm, 0) > 0
+    def profiles(self, realm: str) -> Collection[Profile]:
+        """Return the profiles of the realm's users."""
+        return self._profiles.get(realm, {}).keys()

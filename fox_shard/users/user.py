@@ -3,15 +3,19 @@
 Owns: the structs, and finding a user. Never: files, hashing.
 """
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from copy import copy
 from typing import Annotated, Literal, Protocol, Self, final
 
 from msgspec import Meta, Struct
 
+from fox_shard.users.profile import Profile, ScramProfile, WampCraProfile, profile_of_nobody
+
 NAME_LENGTH = 255
 """Characters of the longest name of a user or role."""
+
+OWN = "fox."
+"""How the names of the server's own users begin."""
 
 DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + "A" * 43
 """The verifier of no password, with the costs of those that `passwords` makes."""
@@ -83,50 +87,56 @@ class User(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     scram: Scram | None = None
     wampcra: WampCra | None = None
 
+    @property
+    def profile(self) -> Profile:
+        """What everybody can see of the user."""
+        scram, wampcra = self.scram, self.wampcra
+        return Profile(
+            password=self.password is not None,
+            scram=None
+            if scram is None
+            else ScramProfile(
+                scram.kdf, scram.iterations, scram.memory, scram.autobahn_stored_key is not None
+            ),
+            wampcra=None
+            if wampcra is None
+            else WampCraProfile(bool(wampcra.salt), wampcra.iterations, wampcra.keylen),
+        )
+
 
 class DuplicateUser(ValueError):
     """Two users of one realm have the same name, or the same public key."""
 
 
 class OtherUsers(Protocol):
-    """Users from elsewhere than the file, which are looked for after those of the file.
-
-    secret: for the salts of users that do not exist.
-    """
-
-    @property
-    def secret(self) -> bytes: ...
+    """Users from elsewhere than the file, which are looked for after those of the file."""
 
     def find(self, realm: str, name: str) -> User | None: ...
 
     def find_by_key(self, realm: str, pubkey: str) -> User | None: ...
 
-    def has_wampcra(self, realm: str) -> bool: ...
+    def profiles(self, realm: str) -> Collection[Profile]: ...
 
 
 @final
 class Users:
     """All users, found by name or by public key.
 
-    dummy: the verifier of no password, as expensive as those of the users. salt_secret: from which
-    the salts of users that do not exist are made (WAMP #wamp-scram wants the same at each try).
+    dummy: the verifier of no password, as expensive as those of the users.
     """
 
     __slots__ = (
         "_by_key",
         "_by_name",
         "_others",
-        "_with_wampcra",
+        "_profiles",
         "all",
         "dummy",
-        "dummy_scram",
-        "salt_secret",
     )
 
-    def __init__(self, users: Iterable[User], salt_secret: bytes = b"") -> None:
+    def __init__(self, users: Iterable[User]) -> None:
         """Raises DuplicateUser."""
         self.all = tuple(users)
-        self.salt_secret = salt_secret
         self._others: OtherUsers | None = None
         self._by_name: dict[tuple[str, str], User] = {}
         self._by_key: dict[tuple[str, str], User] = {}
@@ -140,21 +150,36 @@ class Users:
         verifier = next((user.password for user in self.all if user.password), DUMMY)
         # The hash of nothing that anybody could find.
         self.dummy = verifier.rpartition("$")[0] + "$" + "A" * 43
-        self.dummy_scram = next((user.scram for user in self.all if user.scram), None)
-        # The realms in which some users have a key for WAMP-CRA.
-        self._with_wampcra = frozenset(user.realm for user in self.all if user.wampcra)
+        # Realm -> the profiles of its users, without the server's own.
+        self._profiles: dict[str, dict[Profile, None]] = {}
+        for user in self.all:
+            if not user.name.startswith(OWN):
+                self._profiles.setdefault(user.realm, {})[user.profile] = None
 
     def before(self, others: OtherUsers) -> Self:
         """Return these users, behind whom others are looked for. `all` has none of the others."""
         both = copy(self)
         both._others = others  # noqa: SLF001 - of its own class
-        both.salt_secret = hashlib.sha256(self.salt_secret + others.secret).digest()
         return both
 
     def has_wampcra(self, realm: str) -> bool:
         """Whether some users of the realm have a key for WAMP-CRA."""
+        return any(profile.wampcra is not None for profile in self._profiles_of(realm))
+
+    def profile(self, realm: str, name: str, secret: bytes) -> Profile | None:
+        """Return what everybody can see of the user of that name, also if there is none.
+
+        None: the realm has no users. secret: see `profile_of_nobody`.
+        """
+        user = self.find(realm, name)
+        if user is not None:
+            return user.profile
+        return profile_of_nobody(name, self._profiles_of(realm), secret)
+
+    def _profiles_of(self, realm: str) -> Iterable[Profile]:
+        own: Collection[Profile] = self._profiles.get(realm, ())
         others = self._others
-        return realm in self._with_wampcra or (others is not None and others.has_wampcra(realm))
+        return own if others is None else dict.fromkeys((*own, *others.profiles(realm)))
 
     def find(self, realm: str, name: str) -> User | None:
         """Return the user of that name, None if there is none."""

@@ -28,7 +28,7 @@ def bot(pubkey):
 
 
 def users(*more):
-    return Users([peter(), mary(), *more], b"secret")
+    return Users([peter(), mary(), *more])
 
 
 def check_passwords(gateway):

@@ -78,6 +78,9 @@ class Authentication:
         self.awaited: Awaited | None = None
         # Of clients that name no realm (see `assigned_realm`); "": they must name one.
         self.assigned_realm = ""
+        # From which salts and profiles of users that do not exist are made: the same at all
+        # gateways. If it changed with the users, whoever looks twice would see who is not there.
+        self.secret = b""
         # Counted since the last report.
         self.failures = 0
         self._anonymous = frozenset(anonymous)

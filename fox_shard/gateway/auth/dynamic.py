@@ -15,11 +15,12 @@ from fox_shard.config import Realm
 from fox_shard.documents.payloads import MSGPACK, encode
 from fox_shard.errors import Canceled, NoAvailableCallee, QueueFull, Refusal
 from fox_shard.gateway.auth.answers import BadAnswer, Principal, read_answer
-from fox_shard.gateway.auth.authentication import NO_USERS, Authentication
+from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.auth.certificates import TLS, channel_id
 from fox_shard.gateway.auth.claims import ANONYMOUS, Authenticated, Claim, Outcome, Prepared
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, WampCraProof
 from fox_shard.gateway.auth.refusals import AuthenticationFailed, Busy
+from fox_shard.gateway.auth.stand_in import StandIn
 from fox_shard.gateway.consulting.consultations import Consultation, Consultations
 from fox_shard.gateway.consulting.outcomes import Advice, Adviser, NoAdvice, adviser, one_line
 from fox_shard.users.passwords import LENGTH
@@ -273,9 +274,8 @@ class DynamicAttempt:
         claim, authentication = self._claim, self._authentication
         if self.method == "wampcra":
             who = authentication.who(claim, self.session, PROVIDER)
-            return WampCraProof(
-                user, authentication.users_of(claim.realm) or NO_USERS, self._name or "", who
-            )
+            nobody = StandIn(None, self._name or "", authentication.secret)
+            return WampCraProof(user, nobody.wampcra(), who)
         channel = channel_id(claim.access, claim.extra.get("channel_binding"))
         return CryptosignProof(user, self._pubkey, authentication.challenge(), channel)
 

@@ -68,7 +68,7 @@ def _begin_by(
 ) -> Authenticated | Attempt:
     """Begin by the first of the possible methods that suits the client."""
     asked = _asked(authentication, possible, claim, users)
-    method = _chosen(possible, asked, claim, users)
+    method = _chosen(possible, asked, claim, users, authentication.secret)
     if method == ANONYMOUS and method not in asked:
         return NOBODY
     authentication.check_failures(claim.address)
@@ -141,7 +141,9 @@ def _no_match(methods: Sequence[str], *, tokens: bool) -> NoMatchingAuthMethod:
     )
 
 
-def _chosen(possible: Sequence[str], asked: Sequence[str], claim: Claim, users: Users) -> str:
+def _chosen(
+    possible: Sequence[str], asked: Sequence[str], claim: Claim, users: Users, secret: bytes
+) -> str:
     """Return the first method that suits the user, or for which an authenticator is asked."""
     for method in possible:
         if method in asked:
@@ -149,7 +151,7 @@ def _chosen(possible: Sequence[str], asked: Sequence[str], claim: Claim, users: 
         # A user that is not in the file may be one of the authenticator's, which then has to be
         # asked: all other methods would fail.
         hopeless = asked and method != ANONYMOUS and user_of(method, claim, users) is None
-        if not hopeless and suits(method, claim, users):
+        if not hopeless and suits(method, claim, users, secret):
             return method
     return possible[0]
 

@@ -26,27 +26,25 @@ def user_of(method: str, claim: Claim, users: Users) -> User | None:
     return user if named else None
 
 
-def suits(method: str, claim: Claim, users: Users) -> bool:
-    """Whether the user, if there is one, has what the method needs."""
+def suits(method: str, claim: Claim, users: Users, secret: bytes) -> bool:
+    """Whether the user has what the method needs; if there is none, the one that it looks like.
+
+    secret: see `Users.profile`.
+    """
     if method in (ANONYMOUS, JWT):
         return True
-    user = user_of(method, claim, users)
-    if user is None:
-        # Nothing suits somebody whose key is unknown; a name that is unknown looks like any other.
-        return (
-            method not in ("cryptosign", TLS) and users.find(claim.realm, claim.name or "") is None
-        )
+    if method in ("cryptosign", TLS):
+        return user_of(method, claim, users) is not None
+    profile = users.profile(claim.realm, claim.name or "", secret)
+    if profile is None:
+        return True
     match method:
         case "ticket":
-            return user.password is not None
+            return profile.password
         case "wampcra":
-            return user.wampcra is not None
+            return profile.wampcra is not None
         case "scram":
-            scram = user.scram
-            return scram is not None and (
-                scram.kdf == "pbkdf2" or scram.autobahn_stored_key is not None
-            )
-        case "wamp-scram":
-            return user.scram is not None
+            scram = profile.scram
+            return scram is not None and (scram.kdf == "pbkdf2" or scram.autobahn)
         case _:
-            return True
+            return profile.scram is not None

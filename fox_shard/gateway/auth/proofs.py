@@ -16,10 +16,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fox_shard.gateway.auth.certificates import TLS_UNIQUE
-from fox_shard.users.passwords import MEMORY_COST, PBKDF2_ITERATIONS, TIME_COST, normalized
-from fox_shard.users.user import Scram, User, Users, WampCra
+from fox_shard.users.passwords import normalized
+from fox_shard.users.user import Scram, User, WampCra
 
-WCS_NOBODY: Final = "nobody signs with this key"
 NO_KEY: Final = bytes(32)
 
 
@@ -40,13 +39,12 @@ class Proof(Protocol):
 class WampCraProof:
     """A text that the client signs with its key (WAMP #wampcra)."""
 
-    def __init__(self, user: User | None, users: Users, name: str, who: dict[str, Any]) -> None:
-        """who: what the challenge says of the session."""
+    def __init__(self, user: User | None, nobody: WampCra, who: dict[str, Any]) -> None:
+        """nobody: see `StandIn`. who: what the challenge says of the session."""
         stored = user.wampcra if user is not None else None
         self._exists = stored is not None
         if stored is None:
-            salt = mock_salt(users, "wampcra", name).hex()
-            stored = WampCra(key=WCS_NOBODY, salt=salt, iterations=PBKDF2_ITERATIONS)
+            stored = nobody
         self._challenge = msgspec.json.encode(who).decode()
         self._key = stored.key
         self.extra: dict[str, Any] = {"challenge": self._challenge}
@@ -74,14 +72,17 @@ class ScramProof:
     """
 
     def __init__(
-        self, user: User | None, users: Users, name: str, client_nonce: str, server_nonce: str,
+        self, user: User | None, nobody: Scram, name: str, client_nonce: str, server_nonce: str,
         *, as_written: bool,
     ) -> None:  # fmt: skip
-        """name: the authid. client_nonce: of HELLO, in base64. as_written: see the class."""
+        """nobody: see `StandIn`. name: the authid. client_nonce: of HELLO, in base64.
+
+        as_written: see the class.
+        """
         stored = user.scram if user is not None else None
         self._exists = stored is not None
         if stored is None:
-            stored = mock_scram(users, name)
+            stored = nobody
         keys = (stored.stored_key, stored.server_key)
         kdf: str = stored.kdf
         if kdf == "argon2id13" and not as_written:
@@ -165,21 +166,3 @@ class CryptosignProof:
             return False
         # Some clients leave out the message.
         return answer[64:] in (b"", self._message) and self._exists
-
-
-def mock_salt(users: Users, method: str, name: str) -> bytes:
-    """Return the salt of a user who does not exist: the same at each try, and at each gateway."""
-    return hmac.digest(users.salt_secret, f"{method} {name}".encode(), "sha256")[:16]
-
-
-def mock_scram(users: Users, name: str) -> Scram:
-    """Return what SCRAM needs of a user who does not exist."""
-    like = users.dummy_scram
-    return Scram(
-        kdf=like.kdf if like is not None else "argon2id13",
-        salt=mock_salt(users, "scram", name),
-        iterations=like.iterations if like is not None else TIME_COST,
-        memory=like.memory if like is not None else MEMORY_COST,
-        stored_key=NO_KEY,
-        server_key=NO_KEY,
-    )

@@ -17,6 +17,7 @@ from fox_shard.gateway.auth.hashing import Job
 from fox_shard.gateway.auth.methods import user_of
 from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, ScramProof, WampCraProof
 from fox_shard.gateway.auth.refusals import AuthenticationFailed, Busy
+from fox_shard.gateway.auth.stand_in import StandIn
 from fox_shard.users.passwords import LENGTH
 from fox_shard.users.user import User, Users
 
@@ -134,15 +135,20 @@ def challenged(
     """Return the attempt of a client that is to prove by that method which user it is."""
     user = user_of(method, claim, users)
     name, session = claim.name or "", 0
+    # What a user is asked to prove that is not there, or lacks the method.
+    nobody = StandIn(
+        users.profile(claim.realm, name, authentication.secret), name, authentication.secret
+    )
     proof: Proof | None = None
     match method:
         case "wampcra":
             session = authentication.session_id()
-            proof = WampCraProof(user, users, name, authentication.who(claim, session, PROVIDER))
+            who = authentication.who(claim, session, PROVIDER)
+            proof = WampCraProof(user, nobody.wampcra(), who)
         case "scram" | "wamp-scram":
             proof = ScramProof(
                 user,
-                users,
+                nobody.scram(),
                 name,
                 claim.extra["nonce"],
                 authentication.nonce(),

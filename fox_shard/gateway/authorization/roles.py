@@ -6,6 +6,8 @@ Owns: what a role without rules may do. Never: the rules (see `rules`).
 from collections.abc import Iterable
 from typing import Final, final
 
+from msgspec.structs import replace
+
 from fox_shard.config import Realm, Role, Rule
 from fox_shard.gateway.authorization.permissions import Permissions
 
@@ -56,4 +58,4 @@ def _without_users(role: Role, realm: Realm) -> Role:
     head = realm.users.removesuffix("*")
     if not head or any(rule.match == "prefix" and rule.uri == head for rule in role.rule):
         return role
-    return Role(name=role.name, rule=(*role.rule, Rule(uri=head, match="prefix")))
+    return replace(role, rule=(*role.rule, Rule(uri=head, match="prefix")))

@@ -195,6 +195,39 @@ def test_an_end_is_congested_beyond_its_credit():
     assert not ends.a.link.congested
 
 
+def test_an_end_may_be_congested_by_reliable_frames_that_have_few_bytes():
+    """They cost the other end much more than plain frames, which do not count for this."""
+    ends = Ends(LinkSettings(shards=2, reliable_credit=8))
+    link = ends.a.link
+    link.reliable_limit = 8
+    ends.settle(0.1)
+    for number in range(20):
+        link.send(publish(number))
+    ends.turn()
+    assert not link.congested
+    for number in range(9):
+        link.send_reliable(publish(number))
+    sent = ends.a.flush(ends.now)
+    assert link.congested
+    for data in sent:
+        ends.b.take(data, ends.now)
+    # More than a quarter of them has been handled, which is reported at once.
+    assert ends.b.link.urgent
+    ends.turn()
+    assert not link.congested
+    assert link.reliable_in_flight == 0
+
+
+def test_reliable_frames_of_a_pair_that_has_ended_are_not_in_flight():
+    ends = Ends()
+    for number in range(9):
+        ends.a.link.send_reliable(publish(number))
+    ends.a.flush(ends.now)
+    assert ends.a.link.reliable_in_flight == 9
+    ends.a.link.break_off(ends.now)
+    assert ends.a.link.reliable_in_flight == 0
+
+
 def test_held_credit_is_given_later():
     ends = Ends(LinkSettings(shards=2, credit=200))
     ends.settle(0.1)

@@ -26,6 +26,7 @@ from fox_shard.gateway.auth.claims import ANONYMOUS, Authenticated, Claim
 from fox_shard.gateway.auth.static import StaticAttempt
 from fox_shard.gateway.auth.user_keys import MOST_LOGGED
 from fox_shard.gateway.authorization.roles import Roles
+from fox_shard.gateway.authorization.rules import UNDECIDED
 from fox_shard.topics.pattern import Pattern
 from fox_shard.users.user import Users
 
@@ -74,8 +75,9 @@ def is_known(one, name, realm=REALM):
     return users is not None and users.find(realm, name) is not None
 
 
-def begin(one, name="ann", method="ticket", **more):
-    claim = Claim(realm=REALM, methods=(method,), name=name, address="192.0.2.1", **more)
+def begin(one, name="ann", *methods, **more):
+    methods = methods or ("ticket",)
+    claim = Claim(realm=REALM, methods=methods, name=name, address="192.0.2.1", **more)
     return login.begin(one.gateway.authentication, claim)
 
 
@@ -207,7 +209,7 @@ def test_a_name_with_a_dot_has_a_slash_in_its_topic():
 
 
 def test_users_of_the_file_go_first():
-    file = Users([peter(), mary()], b"secret")
+    file = Users([peter(), mary()])
     one = harness(users=file)
     selector = read(one)
     change(one, selector, "peter", {"role": "admin", "pubkeys": ["ab" * 32]})
@@ -269,18 +271,39 @@ def test_without_a_file_only_realms_with_such_keys_ask_who_clients_are():
     assert not authentication.lets_in(REALM, ANONYMOUS, ANONYMOUS, ANONYMOUS)
 
 
-def test_the_salts_of_nobody_are_secret_and_alike_at_all_gateways():
-    one, other = harness(), harness()
-    secrets = [h.gateway.authentication.users_of(REALM).salt_secret for h in (one, other)]
-    assert secrets[0] == secrets[1]
-    selectors = [read(one), read(other)]
-    names = ["ann", "bob"]
-    for name in names:
-        change(one, selectors[0], name, DOCUMENT)
-    for name in reversed(names):
-        change(other, selectors[1], name, DOCUMENT)
-    after = [h.gateway.authentication.users_of(REALM).salt_secret for h in (one, other)]
-    assert after[0] == after[1] != secrets[0]
+def salts_of_nobody(one):
+    return [
+        begin(one, name, "scram", extra={"nonce": "egVDf3DMJh0="}).extra["salt"]
+        for name in ("nobody", "no one")
+    ]
+
+
+def test_the_salts_of_nobody_are_secret_and_do_not_change_with_the_users():
+    """Those of users do not, so a salt that changes would be nobody's."""
+    one, other, foreign = harness(), harness(), harness()
+    for h in (one, other, foreign):
+        h.gateway.authentication.secret = b"foreign" if h is foreign else b"secret"
+    selector = read(one, "ann", "bob")
+    read(other, "ann")
+    read(foreign, "ann")
+    before = salts_of_nobody(one)
+    assert before == salts_of_nobody(other) != salts_of_nobody(foreign)
+    change(one, selector, "cid", DOCUMENT)
+    change(one, selector, "ann", DOCUMENT, removed="deleted")
+    assert salts_of_nobody(one) == before
+
+
+def test_nobody_looks_like_a_user_that_there_is_now():
+    signer = {"role": "dev", "wampcra": {"key": "x" * 44, "salt": "ab" * 16}}
+    one = harness()
+    selector = read(one)
+    change(one, selector, "plain", DOCUMENT)
+    change(one, selector, "signer", signer)
+    names = [f"nobody{number}" for number in range(30)]
+    offered = ("wampcra", "ticket")
+    assert {begin(one, name, *offered).method for name in names} == {*offered}
+    change(one, selector, "plain", DOCUMENT, removed="deleted")
+    assert {begin(one, name, *offered).method for name in names} == {"wampcra"}
 
 
 @pytest.mark.parametrize(
@@ -298,6 +321,18 @@ def test_only_a_rule_that_names_the_keys_shows_them(rule, sees):
     realm = Realm(name=REALM, users=PATTERN, role=(Role(name="dev", rule=(rule,)),))
     permissions = Roles([realm]).permissions(REALM, "x", "dev")
     assert permissions.may(2, "com.example.users.ann") is sees
+
+
+def test_an_authorizer_is_asked_also_where_users_are_in_keys():
+    """But never about these keys, which need a rule that names them."""
+    role = Role(name="dev", authorizer="rules:may", authorizer_timeout=7, authorizer_cache=9)
+    realm = Realm(name=REALM, users=PATTERN, role=(role,))
+    permissions = Roles([realm]).permissions(REALM, "x", "dev")
+    assert (permissions.authorizer, permissions.timeout, permissions.cache) == ("rules:may", 7, 9)
+    assert permissions.decide("com.example.topic") == UNDECIDED
+    assert permissions.decide("com.example.users.ann") & (UNDECIDED | 15) == 0
+    assert permissions.asks_about(Pattern.wamp("", "prefix"))
+    assert not permissions.may_see("com.example.users.ann")
 
 
 def test_the_link_to_the_coordinator_has_to_do_with_nobodys_key():

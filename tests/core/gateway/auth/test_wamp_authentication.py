@@ -7,6 +7,7 @@ import json
 from random import Random
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from argon2.low_level import Type, hash_secret_raw
 from autobahn.wamp.auth import AuthScram, compute_wcs, derive_key
@@ -19,6 +20,7 @@ from fox_shard.config import Auth
 from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.auth.methods import METHODS
 from fox_shard.gateway.auth.proofs import CryptosignProof
+from fox_shard.users.passwords import user_with_password
 from fox_shard.users.user import Users
 
 VIOLATION = "wamp.error.protocol_violation"
@@ -49,6 +51,7 @@ def client_of(*more, subprotocol="wamp.2.json", settings=None, anonymous=(), onl
             settings or Auth(), anonymous, gateway.limit_counts, Random(1), lambda: gateway.now
         )
     gateway.authentication.users = only if only is not None else users(*more)
+    gateway.authentication.secret = b"secret"
     return client
 
 
@@ -417,6 +420,71 @@ def test_a_method_for_which_the_user_has_nothing_is_passed_by():
     client = client_of(only=Users([peter(kdf="argon2id13"), bot("ab" * 32)]))
     ((_, method, _),) = hello(client, "cryptosign", "ticket", pubkey="cd" * 32)
     assert method == "ticket"
+
+
+OFFERS = (
+    ["wampcra", "ticket"],
+    ["ticket", "wampcra"],
+    ["scram", "ticket"],
+    ["wamp-scram", "wampcra"],
+    ["cryptosign", "scram", "ticket"],
+)
+
+
+def shown(users, name):
+    """Return what the challenges show of a name, without what is chosen anew each time."""
+    shown = []
+    for offered in OFFERS:
+        client = client_of(only=users)
+        ((_, method, extra),) = hello(client, *offered, name=name, nonce=NONCE, pubkey="cd" * 32)
+        kinds = (extra.get(key) for key in ("kdf", "iterations", "memory", "keylen"))
+        shown.append((method, *kinds, "salt" in extra and len(extra["salt"])))
+    return tuple(shown)
+
+
+def salts(users, name):
+    return [
+        challenged(client_of(only=users), method, name=name, nonce=NONCE)["salt"]
+        for method in ("wampcra", "scram", "wamp-scram")
+    ]
+
+
+def called(name, **more):
+    salts = (b"0123456789abcdef", b"fedcba9876543210", "ab" * 16)
+    return user_with_password(name, "realm1", "dev", PASSWORD, salts, **more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        [called("plain")],
+        [called("old", kdf="pbkdf2"), called("plain")],
+        [called("plain"), bot("ab" * 32)],
+    ],
+    ids=["one kind", "two kinds", "three kinds", "a key only"],
+)
+def test_nobody_can_tell_from_challenges_who_exists(more):
+    """Although users differ in the methods that they have, and a client may offer several."""
+    there = Users([called("signer", wampcra=True), *more])
+    of_users = {shown(there, user.name) for user in there.all}
+    of_nobody = {shown(there, f"nobody{number}") for number in range(40)}
+    assert len(of_users) == 1 + len(more)
+    assert of_nobody == of_users
+
+
+def test_what_nobody_looks_like_stays_the_same_whoever_is_added():
+    before = Users([called("signer", wampcra=True), called("plain")])
+    after = Users([called("new"), *before.all, called("other", wampcra=True)])
+    names = [f"nobody{number}" for number in range(10)]
+    assert [shown(before, name) for name in names] == [shown(after, name) for name in names]
+    assert [salts(before, name) for name in names] == [salts(after, name) for name in names]
+
+
+def test_the_worker_is_no_user_that_anybody_looks_like():
+    worker = msgspec.structs.replace(bot("ab" * 32), name="fox.worker")
+    there = Users([called("plain"), worker])
+    assert {shown(there, f"nobody{number}") for number in range(20)} == {shown(there, "plain")}
 
 
 @pytest.mark.parametrize(

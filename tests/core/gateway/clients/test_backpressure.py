@@ -3,7 +3,7 @@
 import pytest
 from gateway_harness import REALM, GatewayHarness, event, invocation, links
 
-from fox_shard.backplane.frames import Reduce, Registered
+from fox_shard.backplane.frames import RETAIN, Reduce, Registered
 from fox_shard.documents.payloads import JSON
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
@@ -247,3 +247,24 @@ def test_new_clients_wait_while_clients_that_come_and_go_flood_a_shard(harness):
         peer.silent = False
     harness.pass_time(1)
     assert harness.gateway.linked
+
+
+def test_a_publisher_waits_while_a_shard_has_many_publishes_to_store():
+    """However small they are: what others send waits behind them."""
+    harness = GatewayHarness(shards=1)
+    harness.peers["shard-0"].silent = True
+    plain, publisher = harness.session(), harness.session()
+    for number in range(harness.terms.reliable_credit + 1):
+        harness.publish(plain, "a.b", 0, number + 1)
+    harness.turns()
+    harness.publish(plain, "a.b", 0, 5000)
+    assert not plain.connection.paused
+    for number in range(harness.terms.reliable_credit + 1):
+        harness.publish(publisher, "a.b", RETAIN, number + 1)
+    harness.turns()
+    harness.publish(publisher, "a.b", RETAIN, 5000)
+    assert publisher.connection.paused
+    harness.peers["shard-0"].silent = False
+    harness.peers["shard-0"].link.acknowledge_soon()
+    harness.turns()
+    assert not publisher.connection.paused

@@ -25,6 +25,7 @@ from fox_shard.backplane.frames import (
     Will,
 )
 from fox_shard.shard import rows
+from fox_shard.shard.core import DISK_CREDIT
 from fox_shard.store.journal import RETRY
 from fox_shard.topics.ids import MAX_ID
 
@@ -485,6 +486,18 @@ def test_no_gateway_is_given_credit_while_the_disk_is_behind():
     commit(harness)
     harness.pass_time(0.2)
     assert not harness["gateway-0"].link.congested
+
+
+def test_the_disk_may_be_less_behind_than_a_gateway():
+    """What waits for the disk keeps everybody's frames waiting as soon as it stops credit."""
+    harness = ShardHarness(gateways=2)
+    harness.disk.held = True
+    harness.say("gateway-0", retain("t", args=b"x" * DISK_CREDIT))
+    harness.pass_time(0.3)
+    assert harness["gateway-0"].link.in_flight > DISK_CREDIT
+    commit(harness)
+    harness.pass_time(0.3)
+    assert harness["gateway-0"].link.in_flight == 0
 
 
 def test_a_commit_releases_the_session_and_the_topics_that_it_held_up(harness):
