@@ -192,6 +192,8 @@ class Engine:
             writer.cancel()
             self._forget_unsent()
             await transport.close()
+        if writer.done() and not writer.cancelled():
+            writer.result()  # What nobody expected is not forgotten.
 
     async def _read(self, transport: Transport) -> None:
         """Take messages. Returns when the core hangs up. Raises ConnectionLost."""

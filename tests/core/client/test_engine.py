@@ -291,3 +291,25 @@ async def test_a_refusal_that_cannot_be_sent_is_an_error_all_the_same(router, re
     _, _, request, _, uri, (text,) = await line.hears(8)
     assert (request, uri) == (1, "wamp.error.runtime_error")
     assert "TypeError" in text
+
+
+def test_a_line_that_fails_in_an_unexpected_way_ends_the_client_and_is_told(caplog):
+    async def play():
+        router = Router()
+        router.realm._engine.begin()
+        line = await router.joined()
+
+        async def send(data):
+            line.cut()
+            raise ZeroDivisionError
+
+        line.send = send
+        with pytest.raises(ConnectionLost):
+            await router.realm.call("com.p")
+        with pytest.raises(ZeroDivisionError):
+            await router.realm._engine._task
+        with pytest.raises(ConnectionLost):
+            await router.realm.publish("com.a")
+        assert "ZeroDivisionError" in caplog.text
+
+    asyncio.run(play())
