@@ -143,12 +143,10 @@ class ClientCore:
     def publish(
         self, ticket: int, topic: str, args: Sequence[Any], kwargs: Kwargs, options: dict[str, Any]
     ) -> list[Effect]:
-        """Publish. Without `acknowledge`, who performs the effects says when the ticket is sent."""
-        acknowledged = options.get("acknowledge", False)
+        """Publish. The ticket is told of the answer, if the options say `acknowledge`."""
         request = self._number()
-        message = [wamp.PUBLISH, request, options, topic, *_payload(args, kwargs)]
-        sent = self._send(message, 0 if acknowledged else ticket)
-        if acknowledged:
+        sent = self._send([wamp.PUBLISH, request, options, topic, *_payload(args, kwargs)])
+        if options.get("acknowledge", False):
             self._note(request, _Request(ticket, topic, is_call=False))
         return [sent]
 

@@ -192,6 +192,8 @@ class Engine:
             writer.cancel()
             self._forget_unsent()
             await transport.close()
+        if writer.done() and not writer.cancelled():
+            writer.result()  # What nobody expected is not forgotten.
 
     async def _read(self, transport: Transport) -> None:
         """Take messages. Returns when the core hangs up. Raises ConnectionLost."""
@@ -232,6 +234,8 @@ class Engine:
 
     def _forget_unsent(self) -> None:
         """Forget what was not sent: nothing of an old session may be sent in a new one."""
+        if self._outgoing:
+            _log.warning("%d messages were not sent any more.", len(self._outgoing))
         while self._outgoing:
             sent = self._outgoing.popleft()
             self._count_sent(sent)

@@ -77,7 +77,7 @@ class Realm:
         kwargs: Mapping[str, Any] = NOTHING,
         **options: object,
     ) -> int | None:
-        """Publish; return the publication id with `acknowledge=True`, else None once it is sent.
+        """Publish; return the publication id with `acknowledge=True`, else None at once.
 
         Raises Refused with `acknowledge=True`. The client's own subscriptions get the event only
         with `exclude_me=False`.
@@ -85,18 +85,18 @@ class Realm:
         engine = self._engine
         await engine.ready()
         _check(args)
-        acknowledged = bool(options.get("acknowledge"))
+        if not options.get("acknowledge"):
+            engine.perform(engine.core.publish(0, topic, args, kwargs, options))
+            return None
         ticket = engine.new_ticket()
         try:
             answer = await engine.answer(
-                ticket,
-                lambda ticket: engine.core.publish(ticket, topic, args, kwargs, options),
-                asks=acknowledged,
+                ticket, lambda ticket: engine.core.publish(ticket, topic, args, kwargs, options)
             )
         except asyncio.CancelledError:
             engine.perform(engine.core.abandon(ticket))
             raise
-        return int(answer[0]) if acknowledged else None
+        return int(answer[0])
 
     async def subscribe(self, pattern: str, function: Handler, **options: object) -> "Subscription":
         """Call a function with each Event, in order: the next one when it has returned.

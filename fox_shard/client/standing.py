@@ -12,13 +12,12 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final, TypeAlias, final
 
-import msgspec
-
 from fox_shard.client.backoff import Backoff
 from fox_shard.client.effects import Answered, Arrived, Effect, Failed, Over
 from fox_shard.client.event import event_of
 from fox_shard.client.failures import ConnectionLost, Failure, Refused
-from fox_shard.client.resumption import State, resumption_of
+from fox_shard.client.resumption import State
+from fox_shard.client.wanted import Wanted, WantedRegistration, WantedSubscription
 from fox_shard.gateway.wamp import messages as wamp
 
 TEMPORARY: Final = frozenset(
@@ -41,80 +40,6 @@ Ask: TypeAlias = Callable[..., tuple[int, Effect]]
 
 
 @final
-class _Subscription:
-    """A subscription of a program, or (checks: of whose keys) a snapshot of our own.
-
-    number: the router's id; 0: none yet, in this session. confirmed: whether it ever had one.
-    """
-
-    __slots__ = (
-        "backoff",
-        "checks",
-        "confirmed",
-        "ended",
-        "identity",
-        "incomplete",
-        "number",
-        "options",
-        "pattern",
-        "resumption",
-        "stays",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        ticket: int,
-        pattern: str,
-        options: dict[str, Any],
-        backoff: Backoff,
-        *,
-        stays: bool,
-        checks: "_Subscription | None" = None,
-    ) -> None:
-        self.ticket = ticket
-        self.pattern = pattern
-        self.options = options
-        self.identity = _identity(pattern, options)
-        self.resumption = resumption_of(options)
-        self.stays = stays
-        self.backoff = backoff
-        self.checks = checks
-        self.number = 0
-        self.confirmed = False
-        # Whether the program has ended it while the router was asked.
-        self.ended = False
-        # Whether keys may have gone that the program knows (see `State`).
-        self.incomplete = False
-
-    @property
-    def is_snapshot(self) -> bool:
-        """Whether the router ends it."""
-        return bool(self.options.get("snapshot"))
-
-
-@final
-class _Registration:
-    """A registration of a program. The fields are those of `_Subscription`."""
-
-    __slots__ = ("backoff", "confirmed", "ended", "number", "options", "procedure", "ticket")
-
-    def __init__(
-        self, ticket: int, procedure: str, options: dict[str, Any], backoff: Backoff
-    ) -> None:
-        self.ticket = ticket
-        self.procedure = procedure
-        self.options = options
-        self.backoff = backoff
-        self.number = 0
-        self.confirmed = False
-        self.ended = False
-
-
-_Item: TypeAlias = _Subscription | _Registration
-
-
-@final
 class Standing:
     """All subscriptions and registrations of one program."""
 
@@ -124,18 +49,18 @@ class Standing:
         self._chance = chance
         self._joined = False
         # In the order in which they were made.
-        self._items: dict[int, _Item] = {}
+        self._items: dict[int, Wanted] = {}
         # Request id -> what it asks for.
-        self._asked: dict[int, _Item] = {}
+        self._asked: dict[int, Wanted] = {}
         # The router's id -> the programs' subscriptions, or the registration.
-        self._members: dict[int, list[_Subscription]] = {}
-        self._registered: dict[int, _Registration] = {}
+        self._members: dict[int, list[WantedSubscription]] = {}
+        self._registered: dict[int, WantedRegistration] = {}
         # Identity of snapshots under way -> those that wait for their end.
-        self._snapshots: dict[bytes, deque[_Subscription]] = {}
+        self._snapshots: dict[bytes, deque[WantedSubscription]] = {}
         # Ids of UNSUBSCRIBE and UNREGISTER -> the tickets that are told of the answer.
         self._ending: dict[int, int] = {}
         # What is asked again later -> when.
-        self._later: dict[_Item, float] = {}
+        self._later: dict[Wanted, float] = {}
 
     @property
     def deadline(self) -> float:
@@ -167,7 +92,7 @@ class Standing:
         self._ending.clear()
         for item in [*self._items.values()]:
             item.number = 0
-            if isinstance(item, _Subscription) and not item.stays:
+            if isinstance(item, WantedSubscription) and not item.stays:
                 del self._items[item.ticket]
                 effects.append(_failure(item, ConnectionLost(why)))
         return effects
@@ -191,17 +116,17 @@ class Standing:
         stays: it is made again in later sessions. Raises Failure if the program follows the history
         of this pattern already: the router could not tell the two apart.
         """
-        item = _Subscription(ticket, pattern, options, Backoff(self._chance), stays=stays)
+        item = WantedSubscription(ticket, pattern, options, Backoff(self._chance), stays=stays)
         if options.get("after") is not None and not item.is_snapshot:
             for other in self._items.values():
-                if isinstance(other, _Subscription) and other.identity == item.identity:
+                if isinstance(other, WantedSubscription) and other.identity == item.identity:
                     raise Failure(f"This client follows {pattern!r} already.")
         self._items[ticket] = item
         return self._request(item) if self._joined else []
 
     def register(self, ticket: int, procedure: str, options: dict[str, Any]) -> list[Effect]:
         """Register, now or as soon as there is a session, and again in later sessions."""
-        item = _Registration(ticket, procedure, options, Backoff(self._chance))
+        item = WantedRegistration(ticket, procedure, options, Backoff(self._chance))
         self._items[ticket] = item
         return self._request(item) if self._joined else []
 
@@ -211,7 +136,7 @@ class Standing:
         answer: the ticket that is told when that has happened; 0: nobody waits for it.
         """
         item = self._items.pop(ticket, None)
-        if not isinstance(item, _Subscription):
+        if not isinstance(item, WantedSubscription):
             return _done(answer)
         item.ended = True
         self._later.pop(item, None)
@@ -223,7 +148,7 @@ class Standing:
     def unregister(self, ticket: int, answer: int = 0) -> list[Effect]:
         """End a registration, if it is not over. answer: as for `unsubscribe`."""
         item = self._items.pop(ticket, None)
-        if not isinstance(item, _Registration):
+        if not isinstance(item, WantedRegistration):
             return _done(answer)
         item.ended = True
         self._later.pop(item, None)
@@ -280,15 +205,15 @@ class Standing:
         item = self._asked.pop(request, None)
         if item is None or item.ended:
             return []
-        again = item.confirmed or (isinstance(item, _Subscription) and item.checks is not None)
+        again = item.confirmed or (isinstance(item, WantedSubscription) and item.checks is not None)
         if again and error.uri in TEMPORARY:
             self._later[item] = now + item.backoff.next()
-            return self._next_snapshot(item) if isinstance(item, _Subscription) else []
+            return self._next_snapshot(item) if isinstance(item, WantedSubscription) else []
         return self._give_up(item, error)
 
-    def _give_up(self, item: _Item, error: Failure) -> list[Effect]:
+    def _give_up(self, item: Wanted, error: Failure) -> list[Effect]:
         effects: list[Effect] = []
-        if isinstance(item, _Subscription):
+        if isinstance(item, WantedSubscription):
             effects += self._next_snapshot(item)
             if item.checks is not None:
                 effects += self.unsubscribe(item.checks.ticket)
@@ -303,7 +228,7 @@ class Standing:
         item.number = number
         item.backoff.reset()
         first, item.confirmed = not item.confirmed, True
-        if isinstance(item, _Registration):
+        if isinstance(item, WantedRegistration):
             if item.ended:
                 return [self._ask(wamp.UNREGISTER, number)[1]]
             self._registered[number] = item
@@ -319,12 +244,12 @@ class Standing:
             effects += self._check(item)
         return effects
 
-    def _check(self, item: _Subscription) -> list[Effect]:
+    def _check(self, item: WantedSubscription) -> list[Effect]:
         """Begin a snapshot that shows which keys of a state stream have gone."""
         kept = [name for name in ("match", "filter") if name in item.options]
         same: dict[str, Any] = {name: item.options[name] for name in kept}
         snapshot: dict[str, Any] = {**same, "retained": True, "snapshot": True}
-        check = _Subscription(
+        check = WantedSubscription(
             0, item.pattern, snapshot, Backoff(self._chance), stays=False, checks=item
         )
         return self._request(check)
@@ -344,7 +269,7 @@ class Standing:
             effects += self._over(item, reason)
         return effects
 
-    def _over(self, item: _Subscription, reason: str) -> list[Effect]:
+    def _over(self, item: WantedSubscription, reason: str) -> list[Effect]:
         if reason == TABLE_DEFINED and item.stays:
             return self._ask_again(item)
         if reason != SNAPSHOT_OVER:
@@ -361,14 +286,14 @@ class Standing:
 
     # Requests
 
-    def _ask_again(self, item: _Item) -> list[Effect]:
+    def _ask_again(self, item: Wanted) -> list[Effect]:
         """Ask for what the program has had in an earlier session, or has waited for."""
-        if isinstance(item, _Subscription) and item.confirmed:
+        if isinstance(item, WantedSubscription) and item.confirmed:
             item.incomplete = item.resumption.resume()
         return self._request(item)
 
-    def _request(self, item: _Item) -> list[Effect]:
-        if isinstance(item, _Registration):
+    def _request(self, item: Wanted) -> list[Effect]:
+        if isinstance(item, WantedRegistration):
             request, effect = self._ask(wamp.REGISTER, item.options, item.procedure)
         else:
             if item.is_snapshot:
@@ -381,7 +306,7 @@ class Standing:
         self._asked[request] = item
         return [effect]
 
-    def _next_snapshot(self, item: _Subscription) -> list[Effect]:
+    def _next_snapshot(self, item: WantedSubscription) -> list[Effect]:
         """Begin the snapshot that waits for the end of this one, if any."""
         waiting = self._snapshots.pop(item.identity, None) if item.is_snapshot else None
         if not waiting:
@@ -390,14 +315,14 @@ class Standing:
         self._snapshots[item.identity] = waiting
         return effects
 
-    def _leave(self, item: _Subscription, answer: int = 0) -> list[Effect]:
+    def _leave(self, item: WantedSubscription, answer: int = 0) -> list[Effect]:
         """End a subscription; the router's one stays as long as others share it."""
         number, item.number = item.number, 0
         members = self._members[number]
         members.remove(item)
         effects = self._next_snapshot(item)
         asked = any(
-            isinstance(other, _Subscription) and other.identity == item.identity
+            isinstance(other, WantedSubscription) and other.identity == item.identity
             for other in self._asked.values()
         )
         if members or asked:
@@ -412,7 +337,7 @@ class Standing:
         return [effect]
 
 
-def _failure(item: _Item, error: Failure) -> Effect:
+def _failure(item: Wanted, error: Failure) -> Effect:
     return Over(item.ticket, error) if item.confirmed else Failed(item.ticket, error)
 
 
@@ -423,13 +348,3 @@ def _done(ticket: int) -> list[Effect]:
 
 def _reason(details: dict[str, Any]) -> str:
     return str(details.get("reason", "wamp.close.normal"))
-
-
-def _identity(pattern: str, options: dict[str, Any]) -> bytes:
-    """Return what subscriptions agree in that are one for the router."""
-    names = ("match", "filter", "retained", "snapshot")
-    same: dict[str, Any] = {name: options[name] for name in names if options.get(name)}
-    same["after"] = options.get("after") is not None
-    if same.get("match") == "exact":
-        del same["match"]
-    return msgspec.json.encode([pattern, same], order="sorted")

@@ -79,12 +79,15 @@ def test_an_acknowledged_publish_is_answered_with_its_id():
     assert end.told == [Answered(1, [640])]
 
 
-def test_who_sends_a_publish_without_acknowledgement_says_so():
+def test_a_publish_without_acknowledgement_is_sent_and_forgotten():
     end = CoreEnd()
     (sent,) = end.core.publish(1, "com.a", [], None, {})
     assert isinstance(sent, Send)
-    assert sent.ticket == 1
+    assert sent.ticket == 0
     assert msgspec.msgpack.decode(sent.data) == [16, 1, {}, "com.a"]
+    end.take_told()
+    end.lose()
+    assert end.take_told() == [Lost("The line is cut.")]
 
 
 def test_what_cannot_be_encoded_is_not_sent():

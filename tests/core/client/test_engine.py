@@ -119,17 +119,39 @@ async def test_an_acknowledged_publish_waits_for_the_router(router, realm, line)
     assert await publishing == 640
 
 
+def test_what_was_not_sent_in_its_session_is_not_sent_later(caplog):
+    @with_router
+    async def play(router, realm, line):
+        line.free.clear()
+        await realm.publish("com.a", [1])
+        publishing = asyncio.create_task(realm.publish("com.a", [1], acknowledge=True))
+        await asyncio.sleep(0)
+        line.cut()
+        with pytest.raises(ConnectionLost):
+            await publishing
+        again = await router.joined(2)
+        await realm.publish("com.b", [2])
+        assert (await again.hears(PUBLISH))[3] == "com.b"
+        assert "2 messages were not sent any more." in caplog.text
+
+    play()
+
+
 @with_router
-async def test_a_publish_that_was_not_sent_raises_and_is_not_sent_later(router, realm, line):
+async def test_a_program_waits_while_much_is_to_be_sent(router, realm, line):
     line.free.clear()
-    publishing = asyncio.create_task(realm.publish("com.a", [1]))
-    await asyncio.sleep(0)
-    line.cut()
-    with pytest.raises(ConnectionLost):
-        await publishing
-    again = await router.joined(2)
-    await realm.publish("com.b", [2])
-    assert (await again.hears(PUBLISH))[3] == "com.b"
+
+    async def publish():
+        for _ in range(10):
+            await realm.publish("com.a", ["x" * 100_000])
+
+    publishing = asyncio.create_task(publish())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not publishing.done()
+    assert realm._engine._unsent < 400_000
+    line.free.set()
+    await publishing
 
 
 @with_router
@@ -291,3 +313,25 @@ async def test_a_refusal_that_cannot_be_sent_is_an_error_all_the_same(router, re
     _, _, request, _, uri, (text,) = await line.hears(8)
     assert (request, uri) == (1, "wamp.error.runtime_error")
     assert "TypeError" in text
+
+
+def test_a_line_that_fails_in_an_unexpected_way_ends_the_client_and_is_told(caplog):
+    async def play():
+        router = Router()
+        router.realm._engine.begin()
+        line = await router.joined()
+
+        async def send(data):
+            line.cut()
+            raise ZeroDivisionError
+
+        line.send = send
+        with pytest.raises(ConnectionLost):
+            await router.realm.call("com.p")
+        with pytest.raises(ZeroDivisionError):
+            await router.realm._engine._task
+        with pytest.raises(ConnectionLost):
+            await router.realm.publish("com.a")
+        assert "ZeroDivisionError" in caplog.text
+
+    asyncio.run(play())
