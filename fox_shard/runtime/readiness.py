@@ -33,7 +33,8 @@ async def announce_ready(config: Config, supervisor: Supervisor | None) -> None:
     before = path.read_text().split("\n") if path.exists() else ["", ""]
     path.write_text(f"{identity}\n{pids}")
     if before[0] != identity or set(before[1].split()).isdisjoint(pids.split()):
-        _log.info("ready", extra={"fox": answers["gateway-0"]["listening"]})
+        web = answers.get("web", {}).get("listening", {})
+        _log.info("ready", extra={"fox": answers["gateway-0"]["listening"] | web})
 
 
 async def _all_ready(config: Config) -> dict[str, dict[str, Any]]:

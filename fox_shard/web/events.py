@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from fox_shard.client.event import Event
 from fox_shard.client.failures import Failure, Refused
 from fox_shard.web.context import Context, context_of
+from fox_shard.web.encoding import Unreadable, as_json
 from fox_shard.web.position import Position
 from fox_shard.web.problems import AGAIN, Problem, of_failure
 from fox_shard.web.reading import document, flag, match_of, parameters, required, visitor_of
@@ -228,9 +229,12 @@ class EventStream(Response):
         document = {"topic": event.topic, "publication": event.publication}
         if event.removed:
             document["removed"] = event.removed
-        document |= {"args": event.args, "kwargs": event.kwargs}
+        try:
+            text = as_json(document | {"args": event.args, "kwargs": event.kwargs})
+        except Unreadable:
+            text = as_json(document | {"removed": "unreadable", "args": [], "kwargs": {}})
         # JSON has no line ends outside of strings, and `\n` inside.
-        data = b"data: " + msgspec.json.encode(document) + b"\n\n"
+        data = b"data: " + text + b"\n\n"
         if self._position is None:
             return data
         self._position.read(event.publication)

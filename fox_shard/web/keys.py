@@ -8,15 +8,17 @@ an array is the list of arguments, any other value the only one.
 
 import asyncio
 import re
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from fox_shard.client.event import Event
 from fox_shard.client.failures import NoAnswer
 from fox_shard.web.context import Context, context_of
+from fox_shard.web.encoding import Unreadable, as_json
 from fox_shard.web.messages import Publication, published
 from fox_shard.web.problems import Problem
 from fox_shard.web.reading import (
@@ -70,7 +72,8 @@ async def key_at(request: Request, topic: str) -> Response:
     realm = request.query_params.get("realm") or context.limits.realm
     if "*" in (components := topic.split(".")) or components[-1] == "#":
         raise Problem(400, "This is a pattern: GET /api/keys?topic=… lists the keys that match.")
-    events, _ = await _shown(context, visitor_of(request, realm), topic, "exact", 1)
+    events: list[Event] = []
+    await _show(context, visitor_of(request, realm), topic, "exact", _first_of(events))
     if not events:
         raise Problem(404, f"There is no key {topic}.")
     (event,) = events
@@ -109,12 +112,10 @@ async def list_keys(request: Request) -> Response:
     topic, match = required(found, "topic"), match_of(found)
     limit = number(found, "limit", AT_ONCE, 1, MOST)
     visitor = visitor_of(request, found.get("realm") or context.limits.realm)
-    events, more = await _shown(context, visitor, topic, match, limit)
-    keys = [
-        Key(one.topic, one.publication, None if one.removed else value_of(one), one.removed)
-        for one in sorted(events, key=lambda event: event.topic)
-    ]
-    return answered(Keys(keys, more))
+    found_keys = _List(limit, context.limits.answer)
+    await _show(context, visitor, topic, match, found_keys.take)
+    keys = [shown for _, shown in sorted(found_keys.keys, key=lambda one: one[0])]
+    return answered({"keys": keys, "more": found_keys.more})
 
 
 async def _change(
@@ -150,13 +151,11 @@ def _condition(request: Request) -> dict[str, Any]:
     return {"when_id": int(etag[1])}
 
 
-async def _shown(
-    context: Context, visitor: Visitor, topic: str, match: str, limit: int
-) -> tuple[list[Event], bool]:
-    """Return the keys that match, and whether there may be more of them than the answer has."""
+async def _show(
+    context: Context, visitor: Visitor, topic: str, match: str, take: Callable[[Event], bool]
+) -> None:
+    """Show the keys that match to `take`, until it returns False."""
     options = {"match": match, "get_retained": True, "snapshot": True}
-    events: list[Event] = []
-    room = context.limits.answer
     try:
         async with (
             asyncio.timeout(context.limits.answer_timeout),
@@ -164,27 +163,47 @@ async def _shown(
             session.subscribe(topic, options) as snapshot,
         ):
             async for event in snapshot:
-                room -= size_of(event)
-                if events and (len(events) == limit or room < 0):
-                    return events, True
-                events.append(event)
-            return events, False
+                if not take(event):
+                    return
     except TimeoutError:
         raise NoAnswer from None
 
 
-def size_of(event: Event) -> int:
-    """Return about how many bytes an event has, without looking at all of it."""
-    return 100 + len(event.topic) + _size(event.args) + _size(event.kwargs)
+@final
+class _List:
+    """The keys of a list, as far as there is room. limit: keys. room: bytes."""
+
+    def __init__(self, limit: int, room: int) -> None:
+        self._limit = limit
+        self._room = room
+        self.keys: list[tuple[str, Raw]] = []
+        self.more = False
+
+    def take(self, event: Event) -> bool:
+        """Add a key; return whether there may be room for another one."""
+        shown = _listed(event)
+        self._room -= len(memoryview(shown))
+        self.more = bool(self.keys) and (len(self.keys) == self._limit or self._room < 0)
+        if not self.more:
+            self.keys.append((event.topic, shown))
+        return not self.more
 
 
-def _size(value: object) -> int:
-    match value:
-        case str():
-            return len(value) + 2
-        case list():
-            return 2 + sum(map(_size, value))
-        case dict():
-            return 2 + sum(len(name) + 4 + _size(inner) for name, inner in value.items())
-        case _:
-            return 8
+def _first_of(events: list[Event]) -> Callable[[Event], bool]:
+    def take(event: Event) -> bool:
+        events.append(event)
+        return False
+
+    return take
+
+
+def _listed(event: Event) -> Raw:
+    """Return a key as the list shows it."""
+    removed = event.removed
+    shown: dict[str, Any] = {"topic": event.topic, "publication": event.publication}
+    if not removed:
+        try:
+            return Raw(as_json({**shown, "value": value_of(event)}))
+        except Unreadable:
+            removed = "unreadable"
+    return Raw(as_json({**shown, "removed": removed}))

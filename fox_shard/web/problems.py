@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.client.failures import ConnectionLost, NoAnswer, Refused, Unreachable
+from fox_shard.client.failures import ConnectionLost, Failure, NoAnswer, Refused, Unreachable
+from fox_shard.web.encoding import Unreadable, as_json
 from fox_shard.web.sessions import LoginRefused, TooManySessions
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -83,7 +83,10 @@ class Problem(Exception):
             "detail": self.detail,
             **self.more,
         }
-        content = msgspec.json.encode(document)
+        try:
+            content = as_json(document)
+        except Unreadable:
+            content = as_json(document | {"args": [], "kwargs": {}})
         return Response(content, self.status, self.headers, MEDIA_TYPE)
 
 
@@ -95,7 +98,8 @@ def of_refusal(error: Refused) -> Problem:
     publication = error.kwargs.get("publication")
     if status == 412 and isinstance(publication, int) and publication:
         headers["etag"] = f'"{publication}"'
-    return Problem(status, str(error), headers=headers, more=more)
+    detail = error.args[0] if error.args and isinstance(error.args[0], str) else error.uri
+    return Problem(status, detail, headers=headers, more=more)
 
 
 def of_login(error: LoginRefused) -> Problem:
@@ -109,8 +113,12 @@ _OF_CONNECTIONS: Final = (
     (NoAnswer, 504, "The router has not answered in time: it may have done it, or not."),
     (ConnectionLost, 503, "The router's connection was lost: it may have done it, or not."),
     (Unreachable, 503, "The router cannot be reached at the moment."),
+    (Failure, 400, ""),
 )
-"""What a client is told of failures whose own sentences are for whoever runs the server."""
+"""What a client is told of failures whose own sentences are for whoever runs the server.
+
+Other failures say what cannot be sent, such as an integer with more than 64 bits.
+"""
 
 
 def of_failure(error: Exception) -> Problem:
@@ -129,7 +137,8 @@ def of_failure(error: Exception) -> Problem:
             return Problem(error.status_code, _sentence(error.status_code), headers=headers)
     for kind, status, sentence in _OF_CONNECTIONS:
         if isinstance(error, kind):
-            return Problem(status, sentence, headers=AGAIN if status == 503 else {})
+            headers = AGAIN if status == 503 else {}
+            return Problem(status, sentence or str(error), headers=headers)
     return Problem(500, "The server has made a mistake, which is in its log.")
 
 

@@ -11,10 +11,12 @@ from collections.abc import Collection
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from fox_shard.client.event import Event
+from fox_shard.web.encoding import ESCAPED, Unreadable, as_json, restore_bytes
 from fox_shard.web.problems import CHALLENGE, Problem
 from fox_shard.web.sessions import Visitor
 
@@ -68,7 +70,7 @@ def check_json(request: Request) -> None:
 def decoded(body: bytes, kind: type[B]) -> B:
     """Return the body as a `kind`. Raises Problem, which names the field."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        value = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         found = _AT.fullmatch(str(error))
         what, place = (found[1], found[2]) if found else (str(error), "")
@@ -81,6 +83,13 @@ def decoded(body: bytes, kind: type[B]) -> B:
         raise Problem(400, f"The body is not valid JSON: {error}.") from None
     except RecursionError:
         raise Problem(400, "The body has too many levels.") from None
+    if ESCAPED in body:
+        if isinstance(value, Struct):
+            for name in ("args", "kwargs"):
+                restore_bytes(getattr(value, name))
+        else:
+            value = restore_bytes(value)
+    return value
 
 
 def parameters(request: Request, known: Collection[str]) -> dict[str, str]:
@@ -169,7 +178,10 @@ def visitor_of(request: Request, realm: str) -> Visitor:
 
 def answered(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return an answer in JSON, which nobody keeps."""
-    content = msgspec.json.encode(value)
+    try:
+        content = as_json(value)
+    except Unreadable:
+        raise Problem(502, "The answer cannot be written as JSON.") from None
     return Response(
         content, status, {"cache-control": "no-store", **(headers or {})}, "application/json"
     )

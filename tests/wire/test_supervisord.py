@@ -39,7 +39,7 @@ def supervised():
 
 
 def test_fox_conf_sets_the_numbers_of_processes(supervised):
-    assert set(supervised.children()) == {*supervised.names, "worker"}
+    assert set(supervised.children()) == {*supervised.names, "worker", "web"}
 
 
 def test_health_reports_all_processes(supervised):
@@ -50,6 +50,7 @@ def test_health_reports_all_processes(supervised):
         *supervised.gateway_names,
         *supervised.shard_names,
         "coordinator",
+        "web",
     ]
     assert all("status=ok" in line for line in lines)
 

@@ -50,7 +50,8 @@ def answering(path, answer):
 
 
 def test_each_process_has_a_line_with_what_its_limits_have_refused(run_dir, capsys):
-    config = SimpleNamespace(gateways=1, shards=1, run_dir=run_dir, realms=())
+    web = SimpleNamespace(address=None)
+    config = SimpleNamespace(gateways=1, shards=1, run_dir=run_dir, realms=(), web=web)
     assert check_health(config) == 1
     assert capsys.readouterr().out.splitlines() == [
         "gateway-0    status=ok sessions=3 refused=max_filters:2,connects_per_second:120 cpu=42%",

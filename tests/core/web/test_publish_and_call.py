@@ -4,12 +4,21 @@ import asyncio
 import base64
 
 import pytest
+from msgspec.msgpack import Ext
 from web_sessions import FakeSessions, client, request
 
-from fox_shard.client.failures import ConnectionLost, NoAnswer, Refused, Unreachable
+from fox_shard.client.failures import ConnectionLost, Failure, NoAnswer, Refused, Unreachable
 from fox_shard.web import make_app
 from fox_shard.web.context import Limits
 from fox_shard.web.sessions import LoginRefused, TooManySessions, Visitor
+
+
+def deep(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
 
 PUBLISH = {"topic": "com.example.a", "args": [1], "kwargs": {"b": 2}}
 
@@ -119,6 +128,28 @@ def test_a_body_of_another_media_type_is_refused(sessions):
     assert answer.status_code == 415
 
 
+def test_bytes_are_strings_as_wamp_writes_them(sessions):
+    sessions.answers["call"] = ([[b"\xff", "x"]], {"b": b""})
+    body = {
+        "procedure": "a",
+        "args": ["\0/w==", {"b": ["\0"]}, "\0?", "x"],
+        "kwargs": {"c": "\0AA=="},
+    }
+    answer = request(sessions, "POST", "/api/call", json=body)
+    assert sessions.asked[0][2:4] == ([b"\xff", {"b": [b""]}, "\0?", "x"], {"c": b"\0"})
+    assert answer.json() == {"args": [["\0/w==", "x"]], "kwargs": {"b": "\0"}}
+
+
+@pytest.mark.parametrize("value", [Ext(5, b"x"), deep(5000)])
+def test_a_result_that_is_no_json_is_a_problem(sessions, value):
+    sessions.answers["call"] = ([value], {})
+    answer = request(sessions, "POST", "/api/call", json={"procedure": "a"})
+    assert answer.status_code == 502
+    sessions.answers["call"] = Refused("com.example.stale", [value])
+    answer = request(sessions, "POST", "/api/call", json={"procedure": "a"})
+    assert (answer.status_code, answer.json()["args"]) == (422, [])
+
+
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_that_is_too_large_is_refused(sessions, announced):
     async def parts():
@@ -152,6 +183,7 @@ def test_a_body_that_is_too_large_is_refused(sessions, announced):
         (ConnectionLost("secret"), 503),
         (Unreachable("secret"), 503),
         (TooManySessions("There are too many."), 503),
+        (Failure("This cannot be sent."), 400),
         (ValueError("secret"), 500),
     ],
 )
