@@ -7,14 +7,12 @@ The page is one HTML document without scripts, so that nothing is fetched from e
 
 from html import escape
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 
+from fox_shard.version import __version__
 from fox_shard.web.operations import OPERATIONS, Operation, Parameter
-
-VERSION: Final = version("fox-shard")
 
 PROBLEM: Final = {
     "type": "object",
@@ -60,7 +58,7 @@ def description() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "fox-shard",
-            "version": VERSION,
+            "version": __version__,
             "description": "Messages, keys and tables over HTTP. See docs/http.md.",
         },
         "security": [{}, {"bearer": []}, {"basic": []}],
@@ -80,7 +78,7 @@ def page() -> str:
     parts = [
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
         '<meta name=viewport content="width=device-width"><title>fox-shard over HTTP</title>',
-        f"<style>{_STYLE}</style></head><body><h1>fox-shard {escape(VERSION)} over HTTP</h1>",
+        f"<style>{_STYLE}</style></head><body><h1>fox-shard {escape(__version__)} over HTTP</h1>",
         '<p>The same as <a href="openapi.json">OpenAPI</a>. Users log in by the header '
         "<code>Authorization</code>: Basic or Bearer. Errors are problem details (RFC 9457).</p>",
     ]
