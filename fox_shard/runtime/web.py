@@ -86,7 +86,9 @@ class _WebProcess:
         self._config = config
         self._address = address
         web = config.web
-        router = Router(self._dial, random.random, web.stream_bytes)
+        router = Router(
+            self._dial, random.random, web.stream_bytes, config.gateway.max_message_size
+        )
         self._pool = Pool(
             router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age
         )

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from fox_shard.client.failures import ConnectionLost, Failure, NoAnswer, Refused, Unreachable
 from fox_shard.web.encoding import Unreadable, as_json
-from fox_shard.web.sessions import LoginRefused, TooManySessions
+from fox_shard.web.sessions import LoginRefused, MessageTooLong, TooManySessions
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -93,13 +93,12 @@ class Problem(Exception):
 def of_refusal(error: Refused) -> Problem:
     """Return the problem that an ERROR is for whoever sent the request."""
     status = STATUS.get(error.uri, 400 if error.uri.startswith(_OF_ROUTER) else 422)
-    more = {"error": error.uri, "args": list(error.args), "kwargs": error.kwargs}
+    more = {"error": error.uri, "args": list(error.arguments), "kwargs": dict(error.kwargs)}
     headers = dict(AGAIN) if status in (429, 503) else {}
     publication = error.kwargs.get("publication")
     if status == 412 and isinstance(publication, int) and publication:
         headers["etag"] = f'"{publication}"'
-    detail = error.args[0] if error.args and isinstance(error.args[0], str) else error.uri
-    return Problem(status, detail, headers=headers, more=more)
+    return Problem(status, error.sentence, headers=headers, more=more)
 
 
 def of_login(error: LoginRefused) -> Problem:
@@ -113,6 +112,7 @@ _OF_CONNECTIONS: Final = (
     (NoAnswer, 504, "The router has not answered in time: it may have done it, or not."),
     (ConnectionLost, 503, "The router's connection was lost: it may have done it, or not."),
     (Unreachable, 503, "The router cannot be reached at the moment."),
+    (MessageTooLong, 413, ""),
     (Failure, 400, ""),
 )
 """What a client is told of failures whose own sentences are for whoever runs the server.

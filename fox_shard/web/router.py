@@ -7,7 +7,7 @@ where routers are, how long a session is kept.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import msgspec
 
@@ -15,12 +15,15 @@ from fox_shard.client.backoff import Backoff
 from fox_shard.client.core import ClientCore
 from fox_shard.client.engine import Engine
 from fox_shard.client.event import Event
-from fox_shard.client.failures import ConnectionLost, Unreachable
+from fox_shard.client.failures import ConnectionLost, Failure, Unreachable
 from fox_shard.client.login import Login, Password
 from fox_shard.client.streams import EventStream
 from fox_shard.client.transport import Transport
 from fox_shard.gateway.wamp import messages as wamp
-from fox_shard.web.sessions import LoginRefused, Visitor
+from fox_shard.web.sessions import LoginRefused, MessageTooLong, Visitor
+
+ENVELOPE: Final = 64
+"""Bytes of a message besides its topic, options and arguments."""
 
 DialFor = Callable[[Visitor], Awaitable[Transport]]
 """Opens a connection on behalf of a visitor. Raises Unreachable."""
@@ -45,8 +48,10 @@ class Token:
 class _Listening:
     """A connection that notes why the router does not let us in. refusal: URI and sentence."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, longest: int) -> None:
+        """longest: bytes of a message."""
         self._transport = transport
+        self.longest: float = longest
         self._begun = False
         self.refusal: tuple[str, str] | None = None
 
@@ -71,8 +76,10 @@ class _Listening:
 class RouterSession:
     """An `OpenSession`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, longest: int) -> None:
+        """longest: bytes of a message; the router ends a session that sends a longer one."""
         self._engine = engine
+        self._longest = longest
 
     @property
     def is_alive(self) -> bool:
@@ -84,6 +91,7 @@ class RouterSession:
     ) -> int:
         """Publish with acknowledgement, and return the publication id."""
         options = {**options, "acknowledge": True}
+        self._check_length(topic, args, kwargs, options)
         core = self._engine.core
         (publication,) = await self._ask(
             lambda ticket: core.publish(ticket, topic, args, kwargs, options)
@@ -94,6 +102,7 @@ class RouterSession:
         self, procedure: str, args: list[Any], kwargs: dict[str, Any], options: dict[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
         """Call; return the arguments and keyword arguments. Canceling it cancels the call."""
+        self._check_length(procedure, args, kwargs, options)
         core = self._engine.core
         found, named = await self._ask(
             lambda ticket: core.call(ticket, procedure, args, kwargs, options)
@@ -124,6 +133,17 @@ class RouterSession:
             engine.perform(engine.core.abandon(ticket))
             raise
 
+    def _check_length(self, *fields: object) -> None:
+        try:
+            length = len(msgspec.msgpack.encode(fields))
+        except (TypeError, OverflowError, ValueError, RecursionError) as error:
+            raise Failure(f"This cannot be sent in MessagePack: {error}.") from error
+        if length + ENVELOPE > self._longest:
+            raise MessageTooLong(
+                f"The message would have more than {self._longest} bytes in MessagePack "
+                "(gateway.max_message_size)."
+            )
+
     def _check_alive(self) -> None:
         if not self.is_alive:
             raise ConnectionLost("The session is over.")
@@ -133,8 +153,11 @@ class RouterSession:
 class Router:
     """Opens sessions. buffer: bytes of events that may wait in one session to be read."""
 
-    def __init__(self, dial: DialFor, chance: Callable[[], float], buffer: int) -> None:
-        """chance: returns random numbers from 0 to 1."""
+    def __init__(
+        self, dial: DialFor, chance: Callable[[], float], buffer: int, longest: int
+    ) -> None:
+        """chance: returns random numbers from 0 to 1. longest: see `RouterSession`."""
+        self._longest = longest
         self._dial = dial
         self._chance = chance
         self._buffer = buffer
@@ -147,7 +170,7 @@ class Router:
             if listening:
                 # The connection is lost, and the session with it: whoever has it closes it.
                 await asyncio.Event().wait()
-            listening.append(_Listening(await self._dial(visitor)))
+            listening.append(_Listening(await self._dial(visitor), self._longest))
             return listening[0]
 
         core = ClientCore(visitor.realm, _login(visitor), self._chance)
@@ -159,7 +182,7 @@ class Router:
             if refusal is not None:
                 raise LoginRefused(*refusal) from None
             raise
-        return RouterSession(engine)
+        return RouterSession(engine, self._longest)
 
 
 def _login(visitor: Visitor) -> Login | None:

@@ -35,6 +35,10 @@ class LoginRefused(Failure):
         self.uri = uri
 
 
+class MessageTooLong(Failure):
+    """What is asked for would be a longer message than the router takes."""
+
+
 class TooManySessions(Failure):
     """There is no room for one more session."""
 

@@ -52,6 +52,10 @@ class Supervised(Places):
             self.stop()
             raise
 
+    @property
+    def names(self):
+        return [*super().names, "web"]
+
     def environment(self, **more):
         # FOX_SHARDS here must not win over the line in fox.conf.
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -66,6 +66,7 @@ def web_cluster(tmp_path_factory):
         config=config,
         FOX_USERS=str(users.path),
         FOX_WEB_SLOW_TIMEOUT="1",
+        FOX_GATEWAY_MAX_MESSAGE_SIZE="1048576",
         FOX_WEB_TRUSTED_PROXIES="127.0.0.1",
     ) as made:
         yield made
@@ -287,6 +288,17 @@ def test_a_reader_that_reads_nothing_is_given_up_and_nobody_else_is_affected(clu
             assert count < 1000
             publication(http.post("/api/publish", json={"topic": topic, "args": ["end"]}))
             assert "end" in following()["data"]
+
+
+def test_a_message_that_is_too_long_in_messagepack_ends_no_session(cluster, http):
+    """Floats are longer there, and the gateway would end the session of a longer message."""
+    sessions = cluster.health("web")["sessions"]
+    body = {"topic": "com.example.long", "args": [[1.5] * 200_000]}
+    answer = http.post("/api/publish", json=body)
+    assert answer.status_code == 413, answer.text
+    assert "gateway.max_message_size" in answer.json()["detail"]
+    assert http.get("/api/keys/com.example.none").status_code == 404
+    assert cluster.health("web")["sessions"] <= max(1, sessions)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def supervised():
 
 
 def test_fox_conf_sets_the_numbers_of_processes(supervised):
-    assert set(supervised.children()) == {*supervised.names, "worker", "web"}
+    assert set(supervised.children()) == {*supervised.names, "worker"}
 
 
 def test_health_reports_all_processes(supervised):

@@ -145,7 +145,10 @@ def test_a_result_that_is_no_json_is_a_problem(sessions, value):
     sessions.answers["call"] = ([value], {})
     answer = request(sessions, "POST", "/api/call", json={"procedure": "a"})
     assert answer.status_code == 502
-    sessions.answers["call"] = Refused("com.example.stale", [value])
+
+
+def test_an_error_whose_arguments_are_no_json_is_told_without_them(sessions):
+    sessions.answers["call"] = Refused("com.example.stale", [Ext(5, b"x")])
     answer = request(sessions, "POST", "/api/call", json={"procedure": "a"})
     assert (answer.status_code, answer.json()["args"]) == (422, [])
 
@@ -197,7 +200,7 @@ def test_failures_are_problem_details(sessions, verb, failure, status):
     if isinstance(failure, Refused):
         told = answer.json()
         assert told["error"] == failure.uri
-        assert (told["args"], told["kwargs"]) == ([*failure.args], failure.kwargs)
+        assert (told["args"], told["kwargs"]) == ([*failure.arguments], failure.kwargs)
     if status == 412:
         assert answer.headers["etag"] == '"128"'
 
