@@ -123,6 +123,8 @@ def parse(
         origins[given] = "settings"
     for path in ("data_dir", "run_dir", "users"):
         values[path] = str(folder / str(values[path]))
+    if values["web.keys"]:
+        values["web.keys"] = str(folder / str(values["web.keys"]))
     config = _build(values, realms)
     found = read_listeners(listeners, name, folder, config.gateways)
     config = replace(config, listeners=found)

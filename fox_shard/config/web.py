@@ -12,13 +12,15 @@ from fox_shard.config.address import Address
 OptionalAddress = Address | None
 Networks = tuple[Annotated[str, Meta(pattern=r"^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$")], ...]
 Patience = Annotated[float, Meta(ge=0.1, le=3600.0)]
+Path = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 Sessions = Annotated[int, Meta(ge=1, le=100_000)]
 
 
 class Web(Struct, frozen=True, kw_only=True):
     """Section [web]: HTTP (address None: off), and the limits for its clients.
 
-    realm: of requests that name none; "": mqtt.realm. trusted_proxies: networks whose header
+    realm: of requests that name none; "": mqtt.realm. keys: a file with the keys of signed
+    requests; "": there are none. trusted_proxies: networks whose header
     X-Forwarded-For is believed. max_sessions: WAMP sessions by which requests are carried out,
     those of event streams included. session_idle: seconds for which one without requests is kept.
     session_age: seconds after which a user has to log in anew. max_streams,
@@ -29,6 +31,7 @@ class Web(Struct, frozen=True, kw_only=True):
 
     address: OptionalAddress = Address("127.0.0.1", 8088)
     realm: str = ""
+    keys: Path = ""
     trusted_proxies: Networks = ()
     max_connections: Sessions = 10_000
     max_sessions: Sessions = 2_000

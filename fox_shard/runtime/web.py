@@ -32,6 +32,7 @@ from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.sentences import tell
+from fox_shard.runtime.signing_keys import SigningKeysFileError, read_signing_keys
 from fox_shard.runtime.supervision import follow_supervisor
 from fox_shard.runtime.web_server import Server, make_server
 from fox_shard.runtime.web_socket import web_sockets
@@ -40,6 +41,7 @@ from fox_shard.web.context import Limits
 from fox_shard.web.pool import Pool
 from fox_shard.web.router import Router
 from fox_shard.web.sessions import Visitor
+from fox_shard.web.signatures import SigningKey
 
 _log = logging.getLogger("fox")
 
@@ -66,14 +68,15 @@ def run_web(config: Config, address: Address) -> int:
     try:
         lock = hold_name(config, NAME)
         check_openness(config)
+        keys = read_signing_keys(config.web.keys)
         sockets = listening_sockets(address, claims)
-    except (AlreadyRunning, ListenError) as error:
+    except (AlreadyRunning, ListenError, SigningKeysFileError) as error:
         tell(f"fox: {error}")
         if supervisor is not None and not isinstance(error, AlreadyRunning):
             supervisor.stop(Path(config.run_dir), str(error))
         return 1
     with lock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_WebProcess(config, address).run(sockets))
+        runner.run(_WebProcess(config, address, keys).run(sockets))
     claims.drop()
     return 0
 
@@ -82,7 +85,7 @@ def run_web(config: Config, address: Address) -> int:
 class _WebProcess:
     """The process, from start to end."""
 
-    def __init__(self, config: Config, address: Address) -> None:
+    def __init__(self, config: Config, address: Address, keys: tuple[SigningKey, ...]) -> None:
         self._config = config
         self._address = address
         web = config.web
@@ -92,7 +95,7 @@ class _WebProcess:
         self._pool = Pool(
             router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age
         )
-        self._app: WebApp = make_app(self._pool, limits_of(config, address))
+        self._app: WebApp = make_app(self._pool, limits_of(config, address), keys=keys)
         self._server: Server = make_server(self._app, config)
         self._share = CoreShare(time.monotonic(), time.process_time())
 

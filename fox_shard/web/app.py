@@ -5,7 +5,7 @@ come from.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from starlette.applications import Starlette
@@ -24,6 +24,7 @@ from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer
 from fox_shard.web.reading import answered
 from fox_shard.web.sessions import Sessions
+from fox_shard.web.signatures import Signatures, SigningKey
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 """Of the page: it loads nothing."""
@@ -51,9 +52,12 @@ class WebApp:
 
 
 def make_app(
-    sessions: Sessions, limits: Limits | None = None, wall: Callable[[], float] = time.time
+    sessions: Sessions,
+    limits: Limits | None = None,
+    wall: Callable[[], float] = time.time,
+    keys: Iterable[SigningKey] = (),
 ) -> WebApp:
-    """Return the application. wall: the time in seconds since 1970."""
+    """Return the application. wall: the time in seconds since 1970. keys: of signed requests."""
     limits = limits or Limits()
     app = Starlette(
         routes=[
@@ -70,7 +74,7 @@ def make_app(
         },
     )
     app.router.redirect_slashes = False
-    app.state.context = Context(sessions, limits, wall)
+    app.state.context = Context(sessions, limits, wall, Signatures(keys))
     app.state.streams = Streams(limits.streams, limits.streams_per_address)
     return WebApp(app, limits)
 

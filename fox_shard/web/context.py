@@ -10,6 +10,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from fox_shard.web.sessions import Sessions
+from fox_shard.web.signatures import Signatures
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -36,12 +37,19 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 @final
 class Context:
-    """The sessions, the limits, and the time: seconds since 1970."""
+    """The sessions, the limits, the time (seconds since 1970), and the keys of signed requests."""
 
-    def __init__(self, sessions: Sessions, limits: Limits, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        limits: Limits,
+        wall: Callable[[], float],
+        signatures: Signatures,
+    ) -> None:
         self.sessions = sessions
         self.limits = limits
         self.wall = wall
+        self.signatures = signatures
 
 
 def context_of(request: Request) -> Context:

@@ -4,7 +4,7 @@ Owns: the two bodies, and which options need a session of one's own. Never: what
 """
 
 import asyncio
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 from msgspec import Struct, field
 from starlette.requests import Request
@@ -57,14 +57,16 @@ class CallResult(Struct, frozen=True):
     kwargs: dict[str, Any]
 
 
+B = TypeVar("B", PublishBody, CallBody)
+
+
 async def publish(request: Request) -> Response:
     """Publish an event, with acknowledgement."""
     context = context_of(request)
-    body = await _posted(request, PublishBody)
+    body, visitor = await _posted(request, PublishBody)
     check_options(body.options)
     # A request has no session that could be excluded.
     options = {"exclude_me": False, **body.options}
-    visitor = visitor_of(request, body.realm or context.limits.realm)
     publication = await published(context, visitor, body.topic, body.args, body.kwargs, options)
     return answered(Publication(publication))
 
@@ -72,9 +74,8 @@ async def publish(request: Request) -> Response:
 async def call(request: Request) -> Response:
     """Call a procedure. If the client hangs up, the call is canceled."""
     context = context_of(request)
-    body = await _posted(request, CallBody)
+    body, visitor = await _posted(request, CallBody)
     check_options(body.options)
-    visitor = visitor_of(request, body.realm or context.limits.realm)
     async with context.sessions.shared(visitor) as session:
         calling = asyncio.create_task(
             session.call(body.procedure, body.args, body.kwargs, body.options)
@@ -125,10 +126,19 @@ def check_options(options: dict[str, Any]) -> None:
             )
 
 
-async def _posted(request: Request, kind: type[Any]) -> Any:  # noqa: ANN401 (a `kind`)
+async def _posted(request: Request, kind: type[B]) -> tuple[B, Visitor]:
+    """Return the body, and who has signed it, or else who sends it."""
     check_json(request)
-    limits = context_of(request).limits
-    return decoded(await body_of(request, limits.body, limits.body_timeout), kind)
+    context = context_of(request)
+    limits = context.limits
+    data = await body_of(request, limits.body, limits.body_timeout)
+    key = context.signatures.signer(request.query_params, data, context.wall())
+    body = decoded(data, kind)
+    visitor = visitor_of(request, body.realm or limits.realm)
+    if key is not None:
+        realm = body.realm or key.realm
+        visitor = Visitor(realm, visitor.address, key.user, key.password)
+    return body, visitor
 
 
 async def _until_disconnected(request: Request) -> None:
