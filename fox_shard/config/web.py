@@ -26,7 +26,8 @@ class Web(Struct, frozen=True, kw_only=True):
     session_age: seconds after which a user has to log in anew. max_streams,
     max_streams_per_address: event streams at a time. stream_bytes: of events that wait for one
     reader. slow_timeout: seconds in which a reader has to take one event. answer_timeout: seconds
-    for the answer to a publish or call. max_connections: at a time.
+    for the answer to a publish or call. max_connections, max_connections_per_address: at a time.
+    body_bytes: of the bodies of all requests under way, of which one address may have a quarter.
     """
 
     address: OptionalAddress = Address("127.0.0.1", 8088)
@@ -34,6 +35,8 @@ class Web(Struct, frozen=True, kw_only=True):
     keys: Path = ""
     trusted_proxies: Networks = ()
     max_connections: Sessions = 10_000
+    max_connections_per_address: Sessions = 1_000
+    body_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 36)] = 1 << 28
     max_sessions: Sessions = 2_000
     session_idle: Patience = 60.0
     session_age: Patience = 300.0

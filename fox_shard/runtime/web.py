@@ -37,6 +37,7 @@ from fox_shard.runtime.supervision import follow_supervisor
 from fox_shard.runtime.web_server import Server, make_server
 from fox_shard.runtime.web_socket import web_sockets
 from fox_shard.web import WebApp, make_app
+from fox_shard.web.bodies import SHARE
 from fox_shard.web.context import Limits
 from fox_shard.web.pool import Pool
 from fox_shard.web.router import Router
@@ -166,6 +167,7 @@ def limits_of(config: Config, address: Address) -> Limits:
     return Limits(
         realm=web.realm or config.mqtt.realm,
         body=gateway.max_message_size,
+        bodies=max(web.body_bytes, SHARE * gateway.max_message_size),
         body_timeout=gateway.message_timeout,
         answer=gateway.answer_bytes,
         answer_timeout=web.answer_timeout,

@@ -5,8 +5,10 @@ application; signals, which are the process's.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
 from typing import Any, Final, final
 
 import h11
@@ -27,11 +29,13 @@ def make_server(app: WebApp, config: Config) -> "Server":
     """Return a server of the application, which does not listen yet."""
     patience = config.gateway.handshake_timeout
 
+    trusted = config.web.trusted_proxies
+
     @final
     class Connection(_Connection):
         head_timeout = patience
+        addresses = Addresses(config.web.max_connections_per_address, trusted)
 
-    trusted = list(config.web.trusted_proxies)
     settings = uvicorn.Config(
         app,
         http=Connection,
@@ -41,7 +45,7 @@ def make_server(app: WebApp, config: Config) -> "Server":
         access_log=False,
         server_header=False,
         proxy_headers=bool(trusted),
-        forwarded_allow_ips=trusted or None,
+        forwarded_allow_ips=list(trusted) or None,
         limit_concurrency=config.web.max_connections,
         timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=max(1, round(config.gateway.drain_timeout)),
@@ -65,10 +69,34 @@ class Server(uvicorn.Server):
         return len(self.server_state.connections)
 
 
+@final
+class Addresses:
+    """The connections of each address. most: of one. unlimited: networks that may have more."""
+
+    def __init__(self, most: int, unlimited: Sequence[str]) -> None:
+        self._most = most
+        self._unlimited = [ip_network(one) for one in unlimited]
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Count one more; return whether it may stay."""
+        self._counts[address] += 1
+        if self._counts[address] <= self._most:
+            return True
+        return any(ip_address(address) in network for network in self._unlimited)
+
+    def leave(self, address: str) -> None:
+        """Count one less."""
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address]
+
+
 class _Connection(H11Protocol):
     """A connection that ends if the head of a request does not come in time."""
 
     head_timeout: float
+    addresses: Addresses
 
     def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401 (uvicorn's)
         super().__init__(*args, **named)
@@ -77,6 +105,10 @@ class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect a request."""
         super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        if not self.addresses.enter(self._address):
+            transport.abort()
+            return
         self._head_timer = self.loop.call_later(self.head_timeout, self._give_up)
 
     def data_received(self, data: bytes) -> None:
@@ -90,6 +122,7 @@ class _Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
         self._stop_timer()
+        self.addresses.leave(self._address)
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:

@@ -17,9 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from fox_shard.client.failures import Failure
 from fox_shard.web import openapi
+from fox_shard.web.bodies import releasing
 from fox_shard.web.context import Context, Limits
 from fox_shard.web.events import Streams
-from fox_shard.web.operations import OPERATIONS
+from fox_shard.web.operations import OPERATIONS, Operation
 from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer
 from fox_shard.web.reading import answered
@@ -59,9 +60,10 @@ def make_app(
 ) -> WebApp:
     """Return the application. wall: the time in seconds since 1970. keys: of signed requests."""
     limits = limits or Limits()
+    context = Context(sessions, limits, wall, Signatures(keys))
     app = Starlette(
         routes=[
-            *(Route(_pattern(one.path), one.carry_out, methods=[one.method]) for one in OPERATIONS),
+            *(_route(one, context) for one in OPERATIONS),
             Route("/api/openapi.json", _openapi),
             Route("/api/docs", _docs),
             Route("/", _home),
@@ -74,9 +76,14 @@ def make_app(
         },
     )
     app.router.redirect_slashes = False
-    app.state.context = Context(sessions, limits, wall, Signatures(keys))
+    app.state.context = context
     app.state.streams = Streams(limits.streams, limits.streams_per_address)
     return WebApp(app, limits)
+
+
+def _route(one: Operation, context: Context) -> Route:
+    endpoint = releasing(context.bodies, one.carry_out)
+    return Route(_pattern(one.path), endpoint, methods=[one.method])
 
 
 def _pattern(path: str) -> str:

@@ -9,6 +9,7 @@ from typing import final
 from msgspec import Struct
 from starlette.requests import Request
 
+from fox_shard.web.bodies import Bodies
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures
 
@@ -16,15 +17,16 @@ from fox_shard.web.signatures import Signatures
 class Limits(Struct, frozen=True, kw_only=True):
     """What one request may have.
 
-    realm: of requests that name none. body: bytes. body_timeout: seconds for the body. answer:
-    bytes of a list. answer_timeout: seconds for the router's answer. streams: event streams at a
-    time; streams_per_address: of one address. slow_timeout: seconds in which a reader of events
-    has to take one. origins: of web pages that may send requests, besides those of this server.
-    is_local: whether only this machine reaches the server.
+    realm: of requests that name none. body: bytes; bodies: of all bodies under way. body_timeout:
+    seconds for the body. answer: bytes of a list. answer_timeout: seconds for the router's answer.
+    streams: event streams at a time; streams_per_address: of one address. slow_timeout: seconds in
+    which a reader of events has to take one. origins: of web pages that may send requests, besides
+    those of this server. is_local: whether only this machine reaches the server.
     """
 
     realm: str = "realm1"
     body: int = 1 << 24
+    bodies: int = 1 << 28
     body_timeout: float = 30.0
     answer: int = 1 << 22
     answer_timeout: float = 30.0
@@ -50,6 +52,7 @@ class Context:
         self.limits = limits
         self.wall = wall
         self.signatures = signatures
+        self.bodies = Bodies(limits.bodies)
 
 
 def context_of(request: Request) -> Context:

@@ -77,6 +77,8 @@ class Streams:
 
 async def events(request: Request) -> Response:
     """Begin a stream. Whatever refuses it, does so before the answer begins."""
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     context = context_of(request)
     streams: Streams = request.app.state.streams
     found = parameters(request, PARAMETERS)

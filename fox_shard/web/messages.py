@@ -131,7 +131,7 @@ async def _posted(request: Request, kind: type[B]) -> tuple[B, Visitor]:
     check_json(request)
     context = context_of(request)
     limits = context.limits
-    data = await body_of(request, limits.body, limits.body_timeout)
+    data = await body_of(request, context.bodies, limits.body, limits.body_timeout)
     key = context.signatures.signer(request.query_params, data, context.wall())
     body = decoded(data, kind)
     visitor = visitor_of(request, body.realm or limits.realm)

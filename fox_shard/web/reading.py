@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from fox_shard.client.event import Event
+from fox_shard.web.bodies import Bodies, address_of
 from fox_shard.web.encoding import ESCAPED, Unreadable, as_json, restore_bytes
 from fox_shard.web.problems import CHALLENGE, Problem
 from fox_shard.web.sessions import Visitor
@@ -29,8 +30,9 @@ _AT: Final = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
-async def body_of(request: Request, limit: int, patience: float) -> bytes:
+async def body_of(request: Request, bodies: Bodies, limit: int, patience: float) -> bytes:
     """Read the body. limit: bytes. patience: seconds. Raises Problem."""
+    address = address_of(request)
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
@@ -42,6 +44,8 @@ async def body_of(request: Request, limit: int, patience: float) -> bytes:
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit)
+                bodies.take(address, len(part))
+                request.state.body_bytes += len(part)
                 parts.append(part)
     except TimeoutError:
         raise Problem(408, f"The body has not come within {patience:g} s.") from None
@@ -152,7 +156,7 @@ def required(found: dict[str, str], name: str) -> str:
 
 def visitor_of(request: Request, realm: str) -> Visitor:
     """Return who sends the request, by its header Authorization. Raises Problem."""
-    address = request.client.host if request.client else ""
+    address = address_of(request)
     shown = request.headers.getlist("authorization")
     if not shown:
         return Visitor(realm, address)

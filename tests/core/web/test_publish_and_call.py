@@ -9,7 +9,9 @@ from web_sessions import FakeSessions, client, request
 
 from fox_shard.client.failures import ConnectionLost, Failure, NoAnswer, Refused, Unreachable
 from fox_shard.web import make_app
+from fox_shard.web.bodies import Bodies
 from fox_shard.web.context import Limits
+from fox_shard.web.problems import Problem
 from fox_shard.web.sessions import LoginRefused, TooManySessions, Visitor
 
 
@@ -165,6 +167,36 @@ def test_a_body_that_is_too_large_is_refused(sessions, announced):
     answer = request(sessions, "POST", "/api/publish", limits, content=content, headers=headers)
     assert answer.status_code == 413
     assert "gateway.max_message_size" in answer.json()["detail"]
+
+
+def test_bodies_under_way_have_bounded_memory_and_an_address_a_part_of_it(sessions):
+    bodies = Bodies(1000)
+    bodies.take("a", 250)
+    with pytest.raises(Problem, match="of your address") as refusal:
+        bodies.take("a", 1)
+    assert refusal.value.status == 429
+    for address in "bcd":
+        bodies.take(address, 250)
+    with pytest.raises(Problem, match="Too many bodies are") as refusal:
+        bodies.take("e", 1)
+    assert refusal.value.status == 503
+    bodies.give_back("a", 250)
+    bodies.take("e", 250)
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_body_takes_memory_until_its_request_is_answered(sessions, status):
+    if status == 403:
+        sessions.answers["publish"] = Refused("wamp.error.not_authorized", ["no"])
+    limits = Limits(bodies=4 * 100)
+
+    async def run():
+        async with client(sessions, limits) as http:
+            answers = [await http.post("/api/publish", json=PUBLISH) for _ in range(10)]
+            large = await http.post("/api/publish", json={**PUBLISH, "args": ["x" * 100]})
+            return {one.status_code for one in answers}, large.status_code
+
+    assert asyncio.run(run()) == ({status}, 429)
 
 
 @pytest.mark.parametrize(
