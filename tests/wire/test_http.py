@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -9,8 +10,9 @@ import time
 from contextlib import closing, contextmanager
 
 import httpx
+import jwt
 import pytest
-from cluster import Cluster, await_true, write_config
+from cluster import ROOT, Cluster, await_true, write_config
 from user_file import PASSWORD, UserFile, ticket
 
 TOML = """
@@ -23,6 +25,10 @@ anonymous = true
 [[realm.history]]
 topic = "com.example.recorded"
 match = "prefix"
+[realm.jwt]
+key = "secret"
+algorithms = ["HS256"]
+issuer = "https://id.example.com/"
 [[realm.role]]
 name = "backend"
 [[realm.role.rule]]
@@ -35,9 +41,15 @@ name = "anonymous"
 uri = "com.example.public"
 match = "prefix"
 allow = ["subscribe"]
+
+[[realm]]
+name = "accounts"
+anonymous = true
+schema = "schema.json"
 """
 
 PETER = ("peter", PASSWORD)
+SECRET = "0123456789abcdef0123456789abcdef"
 
 
 class WebCluster(Cluster):
@@ -60,6 +72,10 @@ class WebCluster(Cluster):
 def web_cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
     config = write_config(folder, TOML)
+    secret = folder / "conf" / "secret"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+    shutil.copy(ROOT / "conf" / "schema.json", folder / "conf")
     users = UserFile(folder, config)
     users.add("peter", "backend")
     with WebCluster(
@@ -217,6 +233,58 @@ def test_anonymous_readers_see_what_their_role_may(cluster):
         assert client.get("/api/keys/com.example.public").status_code == 404
         assert client.get("/api/keys/com.example.secret").status_code == 403
         assert client.get("/api/events?topic=com.example.secret").status_code == 403
+
+
+def bearer(**more):
+    claims = {
+        "iss": "https://id.example.com/",
+        "sub": "ann",
+        "role": "backend",
+        "exp": time.time() + 60,
+        **more,
+    }
+    return {"Authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
+
+
+def test_a_token_logs_in_whom_it_names(cluster):
+    with cluster.http(None) as client:
+        body = {"topic": "com.example.by/token"}
+        assert publication(client.post("/api/publish", json=body, headers=bearer()))
+        for wrong in (bearer(exp=1), bearer(iss="x"), {"Authorization": "Bearer x.y.z"}):
+            answer = client.post("/api/publish", json=body, headers=wrong)
+            assert answer.status_code == 401
+            assert "www-authenticate" in answer.headers
+
+
+def test_rows_of_tables_are_read_and_written(cluster):
+    with cluster.http(None) as client:
+        for customer, amount in (("A. & B./C", "1.50"), ("acme", "2.00")):
+            row = {"date": "2026-11-29", "customer": customer, "amount": amount}
+            body = {"topic": "invoice", "args": [row], "realm": "accounts"}
+            publication(client.post("/api/publish", json=body))
+        query = {"realm": "accounts", "limit": 1}
+        page = client.get("/api/tables/invoice", params=query).json()
+        assert (len(page["rows"]), page["more"]) == (1, True)
+        query["after"] = json.dumps(page["after"])
+        (other,) = client.get("/api/tables/invoice", params=query).json()["rows"]
+        assert {page["rows"][0]["customer"], other["customer"]} == {"A. & B./C", "acme"}
+        path = "/api/tables/invoice/2026-11-29/A.%20%26%20B.%2FC?realm=accounts"
+        shown = client.get(path)
+        assert shown.json()["amount"] == "1.50"
+        assert shown.headers["etag"]
+        names = client.get("/api/tables?realm=accounts").json()["tables"]
+        assert {one["table"] for one in names} == {"invoice", "detail"}
+        total = "/api/tables/detail/acme?realm=accounts"
+        await_true("the aggregate is there", lambda: client.get(total).status_code == 200)
+        row = {"date": "2026-11-29", "customer": "acme", "amount": 5}
+        body = {"topic": "invoice", "args": [row], "realm": "accounts"}
+        refused = client.post("/api/publish", json=body)
+        assert (refused.status_code, refused.json()["error"]) == (400, "fox.error.invalid_payload")
+
+
+def test_an_unknown_realm_is_told_so(http):
+    answer = http.post("/api/publish", json={"topic": "a", "realm": "nowhere"})
+    assert (answer.status_code, answer.json()["error"]) == (404, "wamp.error.no_such_realm")
 
 
 def test_a_stream_goes_on_over_a_killed_gateway_and_misses_nothing(cluster, http):
