@@ -33,12 +33,12 @@ async def announce_ready(config: Config, supervisor: Supervisor | None) -> None:
     before = path.read_text().split("\n") if path.exists() else ["", ""]
     path.write_text(f"{identity}\n{pids}")
     if before[0] != identity or set(before[1].split()).isdisjoint(pids.split()):
-        web = answers.get("web", {}).get("listening", {})
-        _log.info("ready", extra={"fox": answers["gateway-0"]["listening"] | web})
+        _log.info("ready", extra={"fox": answers["gateway-0"]["listening"]})
 
 
 async def _all_ready(config: Config) -> dict[str, dict[str, Any]]:
-    names = process_names(config)
+    # The HTTP server says itself where it listens; nobody waits for it.
+    names = [name for name in process_names(config) if name != "web"]
     answers: dict[str, dict[str, Any]] = {}
     while len(answers) < len(names):
         answers = {}

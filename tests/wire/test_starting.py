@@ -137,8 +137,7 @@ def test_the_server_says_once_that_it_is_ready_and_where_it_listens():
         (line,) = lines_with(broker, " ready ")
         assert re.fullmatch(
             rf".* INFO    ready websocket=127.0.0.1:{broker.websocket} "
-            rf"rawsocket=127.0.0.1:{broker.rawsocket} mqtt=127.0.0.1:{broker.mqtt} "
-            rf"web=127.0.0.1:{broker.web}",
+            rf"rawsocket=127.0.0.1:{broker.rawsocket} mqtt=127.0.0.1:{broker.mqtt}",
             line,
         )
         broker.await_ready()
