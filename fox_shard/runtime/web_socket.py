@@ -14,8 +14,8 @@ from fox_shard.config.address import GATEWAY
 NAME = f"web-{GATEWAY}.sock"
 
 
-def listener_for_web(config: Config, number: int) -> tuple[Listener, ...]:
-    """Return the listener of that gateway; none if there is no HTTP server."""
+def listener_for_web(config: Config, number: int | str) -> tuple[Listener, ...]:
+    """Return the listener of gateway `number`; none if there is no HTTP server."""
     if config.web.address is None:
         return ()
     address = UnixPath(str(Path(config.run_dir) / NAME)).of_gateway(number)

@@ -13,6 +13,8 @@ import pytest
 from fox_shard.backplane.attached import name_of
 from fox_shard.runtime.health import check_health, shortages
 
+NO_WEB = SimpleNamespace(address=None)
+
 ANSWERS = {
     "gateway-0": {
         "name": "gateway-0",
@@ -61,7 +63,7 @@ def test_each_process_has_a_line_with_what_its_limits_have_refused(run_dir, caps
 
 
 def test_attached_gateways_are_listed_and_do_not_count(run_dir, capsys):
-    config = SimpleNamespace(gateways=1, shards=0, run_dir=run_dir, realms=())
+    config = SimpleNamespace(gateways=1, shards=0, run_dir=run_dir, realms=(), web=NO_WEB)
     name = name_of(5)
     links = {"shard-0": True, "coordinator": False, "gateway-x1": False}
     server = answering(
