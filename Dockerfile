@@ -1,4 +1,4 @@
-# docker build -t fox-shard . && docker run -p 8080:8080 -p 8081:8081 -p 1883:1883 -v fox-data:/app/data fox-shard
+# docker build -t fox-shard . && docker run -p 8080:8080 -p 8081:8081 -p 1883:1883 -p 8088:8088 -v fox-data:/app/data fox-shard
 FROM python:3.12-slim
 
 WORKDIR /app
@@ -27,12 +27,13 @@ ENV PYTHONUNBUFFERED=1 \
     FOX_GATEWAY_WEBSOCKET=0.0.0.0:8080 \
     FOX_GATEWAY_RAWSOCKET=0.0.0.0:8081 \
     FOX_GATEWAY_MQTT=0.0.0.0:1883 \
+    FOX_WEB_ADDRESS=0.0.0.0:8088 \
     FOX_AUTH_OPEN=true
 
 # A number, so that `runAsNonRoot` can be checked and the owner of a mounted directory is known.
 USER 1000:1000
 VOLUME /app/data
-EXPOSE 8080 8081 1883
+EXPOSE 8080 8081 1883 8088
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["fox", "health"]
 CMD ["fox", "run"]

@@ -146,6 +146,7 @@ class FoxShard(Server):
             "FOX_GATEWAY_WEBSOCKET": f"127.0.0.1:{websocket}",
             "FOX_GATEWAY_MQTT": f"127.0.0.1:{mqtt}",
             "FOX_GATEWAY_RAWSOCKET": f"127.0.0.1:{raw}",
+            "FOX_WEB_ADDRESS": "off",
             "FOX_RUN_DIR": str(self.folder / "run"),
             "FOX_DATA_DIR": str(self.folder / "data"),
         }

@@ -78,6 +78,7 @@ class Broker:
             **{name: value for name, value in os.environ.items() if not name.startswith("FOX_")},
             **listeners,
             "FOX_BACKPLANE_PEER_TIMEOUT": str(PEER_TIMEOUT),
+            "FOX_WEB_ADDRESS": "off",
             "FOX_GATEWAYS": str(gateways),
             "FOX_SHARDS": str(shards),
             "FOX_RUN_DIR": str(self.folder / "run"),

@@ -68,12 +68,15 @@ This command
   completion  print a script that completes these commands in bash, zsh or tcsh
   version     print the version, and whether it is compiled
 
-supervisord starts: gateway N, shard N, coordinator, worker.
+supervisord starts: gateway N, shard N, coordinator, worker, web.
 `fox COMMAND --help` says more of each.
 """
 
 CONFIG_MISTAKE = 2
 """Exit code for a refused configuration and for refused arguments (argparse uses it too)."""
+
+OFF = 3
+"""Exit code of a process that the configuration does without: supervisord lets it be."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -180,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
             )
     commands.add_parser("coordinator", parents=[common], help="run the coordinator")
     commands.add_parser("worker", parents=[common], help="run the reducers written in Python")
+    commands.add_parser("web", parents=[common], help="run the HTTP server")
     commands.add_parser("health", parents=[common], help="exit 0 if the running server is well")
     _add_upkeep(commands, common)
     arguments.add(commands, common)
@@ -344,12 +348,22 @@ def _show_config(config: Config, origins: Origins, *, quiet: bool) -> int:
     return 0
 
 
+def _run_web(config: Config) -> int:
+    if config.web.address is None:
+        return OFF
+    from fox_shard.runtime.web import run_web
+
+    return run_web(config, config.web.address)
+
+
 def _folder(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
     """Return the folder in which the modules of Python functions are looked for first."""
     return _config_file(options, environ).absolute().parent.parent
 
 
 def _run_process(options: argparse.Namespace, config: Config, folder: Path) -> int:
+    if options.command == "web":
+        return _run_web(config)
     from fox_shard.runtime.processes import run_coordinator, run_gateway, run_shard
 
     match options.command:

@@ -31,6 +31,7 @@ from fox_shard.config.settings import (
     Statsd,
     asks_for_proof,
 )
+from fox_shard.config.web import Web
 
 __all__ = [
     "SETTINGS",
@@ -59,6 +60,7 @@ __all__ = [
     "Setting",
     "Statsd",
     "UnixPath",
+    "Web",
     "asks_for_proof",
     "load",
     "load_with_origins",

@@ -11,6 +11,7 @@ import msgspec
 from fox_shard.config.jwt import Algorithms
 from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber
 from fox_shard.config.settings import Actions, AuthenticatorMethods, OptionalAddress, WebOrigins
+from fox_shard.config.web import Networks
 
 
 class ConfigError(Exception):
@@ -25,6 +26,7 @@ def refuse(where: str, wanted: str, raw: object, cause: Exception) -> NoReturn:
 _WORDS: Final = (
     (OptionalAddress, 'an address "host:port" with a port from 1 to 65535, or "off"'),
     (WebOrigins, 'a list of origins such as ["https://example.com"], or of "*"'),
+    (Networks, 'a list of networks such as ["10.0.0.0/8", "::1"]'),
     (Actions, 'a list of "publish", "subscribe", "call" and "register", or some of them'),
     (Algorithms, 'a list of JWT algorithms such as ["RS256", "ES256", "EdDSA"] (never "none")'),
     (

@@ -9,6 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +31,7 @@ from fox_shard.config.settings import (
     Setting,
     WebOrigins,
 )
+from fox_shard.config.web import Networks
 
 Origins = dict[str, str]
 """Path of a setting → source of its value: `default`, the file's name, or the variable's name."""
@@ -121,6 +123,8 @@ def parse(
         origins[given] = "settings"
     for path in ("data_dir", "run_dir", "users"):
         values[path] = str(folder / str(values[path]))
+    if values["web.keys"]:
+        values["web.keys"] = str(folder / str(values["web.keys"]))
     config = _build(values, realms)
     found = read_listeners(listeners, name, folder, config.gateways)
     config = replace(config, listeners=found)
@@ -225,9 +229,13 @@ def convert(setting: Setting, raw: object, where: str, *, strict: bool) -> objec
     try:
         if setting.kind == OptionalAddress:
             return _optional_address(raw)
-        if setting.kind == WebOrigins and isinstance(raw, str) and not strict:
+        if setting.kind in (WebOrigins, Networks) and isinstance(raw, str) and not strict:
             raw = raw.replace(",", " ").split()
-        return msgspec.convert(raw, setting.kind, strict=strict)
+        found = msgspec.convert(raw, setting.kind, strict=strict)
+        if setting.kind == Networks:
+            for network in found:
+                ip_network(network)
+        return found
     except (msgspec.ValidationError, ValueError) as error:
         refuse(where, expected(setting.kind), raw, error)
 
@@ -262,7 +270,28 @@ def _check_combinations(config: Config) -> None:
         raise ConfigError(
             f'mqtt.realm must be the name of a [[realm]], and none is called "{config.mqtt.realm}".'
         )
+    _check_web(config)
     _check_listeners(config.gateway, config.listeners)
+
+
+def _check_web(config: Config) -> None:
+    web = config.web
+    if web.realm and web.realm not in (realm.name for realm in config.realms):
+        raise ConfigError(
+            f'web.realm must be the name of a [[realm]], and none is called "{web.realm}".'
+        )
+    if web.address is None:
+        return
+    gateway = config.gateway
+    others = {
+        "gateway.websocket": gateway.websocket,
+        "gateway.rawsocket": gateway.rawsocket,
+        "gateway.mqtt": gateway.mqtt,
+        **{f"listener[{at}].address": one.address for at, one in enumerate(config.listeners)},
+    }
+    for name, address in others.items():
+        if address == web.address:
+            raise ConfigError(f"{name} and web.address are both {address}.")
 
 
 def _check_listeners(gateway: Gateway, more: tuple[Listener, ...]) -> None:

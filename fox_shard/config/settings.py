@@ -14,6 +14,7 @@ from fox_shard.config.address import Address
 from fox_shard.config.jwt import Jwt
 from fox_shard.config.listener import Listener
 from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber, RealmLimits
+from fox_shard.config.web import Web
 
 OptionalAddress = Address | None
 Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
@@ -376,6 +377,7 @@ class Config(Struct, frozen=True, kw_only=True):
     limits: RealmLimits = RealmLimits()
     mqtt: Mqtt = Mqtt()
     auth: Auth = Auth()
+    web: Web = Web()
     statsd: Statsd = Statsd()
     log: Log = Log()
     realms: tuple[Realm, ...] = (Realm(name="realm1"),)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
-from fox_shard.config import Config
+from fox_shard.config import Config, Listener
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.sessions.registry import SHUTTING_DOWN
 from fox_shard.gateway.sockets.listeners import Listeners
@@ -86,12 +86,19 @@ class ClientSide:
         self._gateway.notices += self._contexts.reload()
         self._schedule_flush()
 
-    async def listen(self) -> None:
-        """Let clients in, and say where. Raises ListenError."""
+    async def listen(self, internal: tuple[Listener, ...] = ()) -> None:
+        """Let clients in, and say where. Raises ListenError.
+
+        internal: listeners for other processes of the server, of which nobody else is told.
+        """
         config, listeners = self._config, self._listeners
         claims = Claims(config.run_dir)
-        await listeners.open(config.gateway, claims, config.listeners, self._contexts, self._number)
-        self.listening = {kind: str(at) for kind, at in listeners.addresses.items()}
+        # These come last, so that the others keep their places among the contexts.
+        more = (*config.listeners, *internal)
+        await listeners.open(config.gateway, claims, more, self._contexts, self._number)
+        hidden = [one.address for one in internal]
+        found = listeners.addresses.items()
+        self.listening = {kind: str(at) for kind, at in found if at not in hidden}
         _log.info("listening", extra={"fox": {"process": self._gateway.name, **self.listening}})
 
     async def say_goodbye(self) -> None:

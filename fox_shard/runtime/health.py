@@ -93,7 +93,8 @@ def process_names(config: Config) -> list[str]:
     shards = [f"shard-{number}" for number in range(config.shards)]
     functions = (one for realm in config.realms for one in realm.reducer if not one.is_built_in)
     worker = ["worker"] if any(functions) else []
-    return [*gateways, *shards, "coordinator", *worker]
+    web = ["web"] if config.web.address is not None else []
+    return [*gateways, *shards, "coordinator", *worker, *web]
 
 
 def _ask(run_dir: Path, name: str) -> dict[str, Any]:

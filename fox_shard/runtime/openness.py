@@ -59,7 +59,7 @@ def _open_realms(config: Config) -> list[str]:
 
 def _addresses(config: Config) -> list[Address]:
     gateway = config.gateway
-    found = [gateway.websocket, gateway.rawsocket, gateway.mqtt]
+    found = [gateway.websocket, gateway.rawsocket, gateway.mqtt, config.web.address]
     # Where a certificate is required, not anybody comes in.
     found += [
         one.address

@@ -42,6 +42,7 @@ from fox_shard.runtime.server_file import AttachError, Server, write_server
 from fox_shard.runtime.shell import Shell
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 from fox_shard.runtime.watchdog import working_peers
+from fox_shard.runtime.web_socket import listener_for_web
 
 _log = logging.getLogger("fox")
 
@@ -148,7 +149,7 @@ async def _run_gateway(
     await shell.start()
     await _either(clients.linked.wait(), shell.stopping.wait())
     if not shell.stopping.is_set():
-        await clients.listen()
+        await clients.listen(listener_for_web(config, number))
     await shell.stopping.wait()
     await clients.say_goodbye()
     clients.stop()

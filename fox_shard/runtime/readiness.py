@@ -37,7 +37,8 @@ async def announce_ready(config: Config, supervisor: Supervisor | None) -> None:
 
 
 async def _all_ready(config: Config) -> dict[str, dict[str, Any]]:
-    names = process_names(config)
+    # The HTTP server says itself where it listens; nobody waits for it.
+    names = [name for name in process_names(config) if name != "web"]
     answers: dict[str, dict[str, Any]] = {}
     while len(answers) < len(names):
         answers = {}

@@ -73,7 +73,8 @@ def _check_addresses(config: Config) -> None:
     gateway = config.gateway
     try:
         more = [one.address for one in config.listeners]
-        for address in (gateway.websocket, gateway.rawsocket, gateway.mqtt, *more):
+        web = config.web.address
+        for address in (gateway.websocket, gateway.rawsocket, gateway.mqtt, web, *more):
             if isinstance(address, Address):
                 for bound in listening_sockets(address, claims):
                     bound.close()

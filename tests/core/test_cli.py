@@ -250,7 +250,7 @@ def test_help_names_each_command_once_in_groups(capsys):
     said = capsys.readouterr().out
     listed = re.findall(r"^  (\w+)  ", said, re.MULTILINE)
     actions = next(action for action in _parser()._actions if action.dest == "command")
-    processes = {"gateway", "shard", "coordinator", "worker"}
+    processes = {"gateway", "shard", "coordinator", "worker", "web"}
     assert sorted(listed) == sorted(actions.choices.keys() - processes)
     assert "\nMessages, at a running server\n" in said
 

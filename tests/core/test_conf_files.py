@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from supervisor.options import ServerOptions
 
+from fox_shard.cli import OFF
 from fox_shard.config import (
     SETTINGS,
     Address,
@@ -135,6 +136,7 @@ def test_supervisord_runs_as_many_processes_as_the_line_says(
     assert set(processes) == {
         "coordinator",
         "worker",
+        "web",
         *(f"gateway-{number}" for number in range(gateways)),
         *(f"shard-{number}" for number in range(shards)),
     }
@@ -174,14 +176,25 @@ def test_processes_get_time_to_drain_and_are_always_restarted(monkeypatch):
     for process in processes.values():
         assert process.stopwaitsecs > Config().gateway.drain_timeout
         assert process.startretries >= 1_000_000
-        assert process.autorestart.__name__ == "RestartUnconditionally"
         assert process.stdout_logfile == "/dev/fd/1"
+        if process.name != "web":
+            assert process.autorestart.__name__ == "RestartUnconditionally"
+    web = processes["web"]
+    assert web.autorestart.__name__ == "RestartWhenExitUnexpected"
+    # Without HTTP it ends at once, which is no failed start.
+    assert (web.exitcodes, web.startsecs) == ([OFF], 0)
 
 
 def test_supervisord_stops_gateways_before_shards_before_the_coordinator(monkeypatch):
     options, _ = supervised(CONF / "fox.conf", monkeypatch)
     by_priority = sorted(options.process_group_configs, key=lambda group: group.priority)
-    assert [group.name for group in by_priority] == ["coordinator", "shard", "gateway", "worker"]
+    assert [group.name for group in by_priority] == [
+        "coordinator",
+        "shard",
+        "gateway",
+        "worker",
+        "web",
+    ]
 
 
 def test_the_image_runs_as_a_number_and_every_example_names_the_volume():

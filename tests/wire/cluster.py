@@ -83,6 +83,7 @@ class Places:
         )  # short, because the paths of UNIX sockets are
         self.run_dir = self.folder / "run"
         self.websocket, self.rawsocket, self.mqtt = free_port(), free_port(), free_port()
+        self.web = free_port()
         self.gateways, self.shards = gateways, shards
 
     @property
@@ -122,6 +123,7 @@ class Places:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("FOX_")},
             **listeners,
+            "FOX_WEB_ADDRESS": "off",
             "FOX_RUN_DIR": str(self.run_dir),
             "FOX_DATA_DIR": str(self.folder / "data"),
             **more,

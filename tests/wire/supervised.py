@@ -52,12 +52,17 @@ class Supervised(Places):
             self.stop()
             raise
 
+    @property
+    def names(self):
+        return [*super().names, "web"]
+
     def environment(self, **more):
         # FOX_SHARDS here must not win over the line in fox.conf.
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         python = {"PATH": path, "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT))}
+        web = {"FOX_WEB_ADDRESS": f"127.0.0.1:{self.web}"}
         # What runs is what pytest has imported, not the build that `fox run` would choose.
-        more = {**python, INTERPRETED: "yes", "FOX_SHARDS": "7", **self.settings, **more}
+        more = {**python, INTERPRETED: "yes", "FOX_SHARDS": "7", **web, **self.settings, **more}
         return super().environment(**more)
 
     def start(self, said=None):

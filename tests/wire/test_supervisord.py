@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from cluster import END, await_true
+from cluster import END, ask_health, await_true
 from mqtt_peers import MqttPeer
 from raw_wamp import (
     CALL,
@@ -42,6 +42,24 @@ def test_fox_conf_sets_the_numbers_of_processes(supervised):
     assert set(supervised.children()) == {*supervised.names, "worker"}
 
 
+def test_the_http_server_is_started_again(supervised):
+    pid = supervised.children()["web"]
+    os.kill(pid, signal.SIGKILL)
+    await_true("it is there again", lambda: supervised.children().get("web", pid) != pid)
+    await_true("it is well", lambda: ask_health(supervised.run_dir, "web").get("status") == "ok")
+
+
+def test_without_http_there_is_no_process_for_it():
+    broker = Supervised(1, 1, await_ready=False, FOX_WEB_ADDRESS="off")
+    try:
+        await_true("it is ready", lambda: " ready " in broker.said.read_text())
+        await_true("the process has ended", lambda: "web" not in broker.children())
+        assert "EXITED" in broker.ctl("status", "web")
+        assert broker.fox("health").returncode == 0
+    finally:
+        assert broker.stop() == 0
+
+
 def test_health_reports_all_processes(supervised):
     done = supervised.fox("health")
     assert done.returncode == 0, done.stdout
@@ -50,6 +68,7 @@ def test_health_reports_all_processes(supervised):
         *supervised.gateway_names,
         *supervised.shard_names,
         "coordinator",
+        "web",
     ]
     assert all("status=ok" in line for line in lines)
 

@@ -93,6 +93,14 @@ def test_an_empty_file_gives_the_defaults_with_absolute_folders():
             Address("stats.local", 8125),
         ),
         ("statsd.prefix", '[statsd]\nprefix = ""', "FOX_STATSD_PREFIX", "", ""),
+        ("web.address", '[web]\naddress = "off"', "FOX_WEB_ADDRESS", "off", None),
+        (
+            "web.trusted_proxies",
+            '[web]\ntrusted_proxies = ["10.0.0.0/8", "::1"]',
+            "FOX_WEB_TRUSTED_PROXIES",
+            "10.0.0.0/8, ::1",
+            ("10.0.0.0/8", "::1"),
+        ),
         ("log.format", '[log]\nformat = "json"', "FOX_LOG_FORMAT", "json", "json"),
     ],
 )
@@ -180,7 +188,7 @@ def test_the_store_of_a_realm_is_read():
             "zebra = 1",
             "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
             "users, [gateway], [backplane], [rpc], [keys], [reducer], [limits], [mqtt], [auth], "
-            "[statsd], [log].",
+            "[web], [statsd], [log].",
         ),
         ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
         ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
@@ -208,6 +216,19 @@ def test_the_store_of_a_realm_is_read():
         (
             "[gateway]\nmqtt = '127.0.0.1:8080'",
             "gateway.websocket and gateway.mqtt are both 127.0.0.1:8080.",
+        ),
+        (
+            "[gateway]\nmqtt = '127.0.0.1:8088'",
+            "gateway.mqtt and web.address are both 127.0.0.1:8088.",
+        ),
+        (
+            "[web]\nrealm = 'x'",
+            'web.realm must be the name of a [[realm]], and none is called "x".',
+        ),
+        (
+            "[web]\ntrusted_proxies = ['10.0.0.1/8']",
+            'fox.toml: web.trusted_proxies must be a list of networks such as ["10.0.0.0/8", '
+            '"::1"], not ["10.0.0.1/8"].',
         ),
         (
             "[gateway]\nmqtt = ''\nwebsocket = ''\nrawsocket = 'off'",

@@ -13,6 +13,8 @@ import pytest
 from fox_shard.backplane.attached import name_of
 from fox_shard.runtime.health import check_health, shortages
 
+NO_WEB = SimpleNamespace(address=None)
+
 ANSWERS = {
     "gateway-0": {
         "name": "gateway-0",
@@ -50,7 +52,8 @@ def answering(path, answer):
 
 
 def test_each_process_has_a_line_with_what_its_limits_have_refused(run_dir, capsys):
-    config = SimpleNamespace(gateways=1, shards=1, run_dir=run_dir, realms=())
+    web = SimpleNamespace(address=None)
+    config = SimpleNamespace(gateways=1, shards=1, run_dir=run_dir, realms=(), web=web)
     assert check_health(config) == 1
     assert capsys.readouterr().out.splitlines() == [
         "gateway-0    status=ok sessions=3 refused=max_filters:2,connects_per_second:120 cpu=42%",
@@ -60,7 +63,7 @@ def test_each_process_has_a_line_with_what_its_limits_have_refused(run_dir, caps
 
 
 def test_attached_gateways_are_listed_and_do_not_count(run_dir, capsys):
-    config = SimpleNamespace(gateways=1, shards=0, run_dir=run_dir, realms=())
+    config = SimpleNamespace(gateways=1, shards=0, run_dir=run_dir, realms=(), web=NO_WEB)
     name = name_of(5)
     links = {"shard-0": True, "coordinator": False, "gateway-x1": False}
     server = answering(

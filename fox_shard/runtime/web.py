@@ -1,0 +1,205 @@
+"""The web process: HTTP, carried out by sessions at the gateways.
+
+Owns: its start, its health, its end. Never: requests (see `fox_shard.web`); users, roles and rules,
+which are the gateways'.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, final
+
+import uvloop
+from websockets.asyncio.client import unix_connect
+from websockets.exceptions import InvalidHandshake
+
+from fox_shard.client.failures import CannotConnect
+from fox_shard.client.transport import Transport
+from fox_shard.client.websocket import SUBPROTOCOL, WebSocket
+from fox_shard.config import Address, Config
+from fox_shard.gateway.clients.access import is_loopback
+from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
+from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.runtime.core_share import PERIOD, CoreShare
+from fox_shard.runtime.logs import set_up_logging
+from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
+from fox_shard.runtime.openness import check_openness
+from fox_shard.runtime.sentences import tell
+from fox_shard.runtime.signing_keys import SigningKeysFileError, read_signing_keys
+from fox_shard.runtime.supervision import follow_supervisor
+from fox_shard.runtime.web_server import Server, make_server
+from fox_shard.runtime.web_socket import web_sockets
+from fox_shard.web import WebApp, make_app
+from fox_shard.web.bodies import SHARE
+from fox_shard.web.context import Limits
+from fox_shard.web.pool import Pool
+from fox_shard.web.router import Router
+from fox_shard.web.sessions import Visitor
+from fox_shard.web.signatures import SigningKey
+
+_log = logging.getLogger("fox")
+
+NAME: Final = "web"
+
+CONNECTING: Final = 5.0
+"""Seconds in which a gateway must answer, before another one is tried."""
+
+PATIENCE: Final = 20.0
+"""Seconds of silence after which a gateway counts as gone."""
+
+READ_AHEAD: Final = 16
+"""Messages of a session that are read before anybody asks for them."""
+
+
+def run_web(config: Config, address: Address) -> int:
+    """Run the HTTP server until it is told to stop. Returns the exit code."""
+    supervisor = follow_supervisor()
+    set_up_logging(config)
+    # What uvicorn and the client say at INFO is said by the process, or of every request.
+    for name in ("uvicorn", "uvicorn.error", "fox.client"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    claims = Claims(config.run_dir)
+    try:
+        lock = hold_name(config, NAME)
+        check_openness(config)
+        keys = read_signing_keys(config.web.keys)
+        sockets = listening_sockets(address, claims)
+    except (AlreadyRunning, ListenError, SigningKeysFileError) as error:
+        tell(f"fox: {error}")
+        if supervisor is not None and not isinstance(error, AlreadyRunning):
+            supervisor.stop(Path(config.run_dir), str(error))
+        return 1
+    with lock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_WebProcess(config, address, keys).run(sockets))
+    claims.drop()
+    return 0
+
+
+@final
+class _WebProcess:
+    """The process, from start to end."""
+
+    def __init__(self, config: Config, address: Address, keys: tuple[SigningKey, ...]) -> None:
+        self._config = config
+        self._address = address
+        web = config.web
+        router = Router(
+            self._dial, random.random, web.stream_bytes, config.gateway.max_message_size
+        )
+        self._pool = Pool(
+            router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age
+        )
+        self._app: WebApp = make_app(self._pool, limits_of(config, address), keys=keys)
+        self._server: Server = make_server(self._app, config)
+        self._share = CoreShare(time.monotonic(), time.process_time())
+
+    async def run(self, sockets: list[Any]) -> None:
+        """Serve until a signal comes."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        path = Path(self._config.run_dir) / f"{NAME}.health"
+        path.unlink(missing_ok=True)
+        health = await asyncio.start_unix_server(self._tell_health, path)
+        sampling = asyncio.create_task(self._sample())
+        _log.info("started", extra={"fox": {"process": NAME, "pid": os.getpid()}})
+        _log.info("listening", extra={"fox": {"process": NAME, "web": str(self._address)}})
+        await self._server.serve(sockets)
+        await self._pool.close()
+        sampling.cancel()
+        health.close()
+        path.unlink(missing_ok=True)
+        _log.info("stopped", extra={"fox": {"process": NAME}})
+
+    def _stop(self) -> None:
+        self._app.end_streams()
+        self._server.should_exit = True
+
+    async def _dial(self, visitor: Visitor) -> Transport:
+        """Connect to any gateway that answers. Raises CannotConnect."""
+        paths = web_sockets(Path(self._config.run_dir))
+        random.shuffle(paths)
+        for path in paths:
+            with suppress(OSError, EOFError, TimeoutError, InvalidHandshake):
+                return await _connect(path, visitor.address)
+        raise CannotConnect("No gateway answers.")
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD)
+            self._share.sample(time.monotonic(), time.process_time())
+
+    async def _tell_health(
+        self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(json.dumps(self._health()).encode() + b"\n")
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    def _health(self) -> dict[str, object]:
+        """Return the state for health checks, in the form of `Node.health`."""
+        linked = bool(web_sockets(Path(self._config.run_dir)))
+        is_well = linked and self._server.started
+        return {
+            "name": NAME,
+            "status": "ok" if is_well else "unavailable",
+            "pid": os.getpid(),
+            "listening": {"web": str(self._address)},
+            "connections": self._server.connections,
+            "sessions": len(self._pool),
+            "streams": self._app.streams,
+            "requests": self._server.server_state.total_requests,
+            "cores": self._share.value(time.monotonic(), time.process_time()),
+        }
+
+
+def limits_of(config: Config, address: Address) -> Limits:
+    """Return the limits of requests, as configured."""
+    web, gateway = config.web, config.gateway
+    return Limits(
+        realm=web.realm or config.mqtt.realm,
+        body=gateway.max_message_size,
+        bodies=max(web.body_bytes, SHARE * gateway.max_message_size),
+        body_timeout=gateway.message_timeout,
+        answer=gateway.answer_bytes,
+        answer_timeout=web.answer_timeout,
+        streams=web.max_streams,
+        streams_per_address=web.max_streams_per_address,
+        slow_timeout=web.slow_timeout,
+        origins=gateway.allowed_origins,
+        is_local=is_loopback(address.host),
+    )
+
+
+async def _connect(path: Path, address: str) -> Transport:
+    """Connect to a gateway on behalf of a client at that address."""
+    headers = {"X-Forwarded-For": address} if _is_address(address) else {}
+    connection = await unix_connect(
+        str(path),
+        "ws://localhost/ws",
+        additional_headers=headers,
+        subprotocols=[SUBPROTOCOL],
+        compression=None,
+        max_size=None,
+        max_queue=READ_AHEAD,
+        open_timeout=CONNECTING,
+        close_timeout=CONNECTING,
+        ping_interval=None,
+    )
+    return WebSocket(f"unix:{path}", connection, PATIENCE)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

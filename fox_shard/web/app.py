@@ -1,0 +1,103 @@
+"""The ASGI application.
+
+Owns: its routes, and what stands before and behind them. Never: sockets, processes, where sessions
+come from.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from fox_shard.client.failures import Failure
+from fox_shard.web import openapi
+from fox_shard.web.bodies import releasing
+from fox_shard.web.context import Context, Limits
+from fox_shard.web.events import Streams
+from fox_shard.web.operations import OPERATIONS, Operation
+from fox_shard.web.origins import OriginCheck
+from fox_shard.web.problems import Problem, answer
+from fox_shard.web.reading import answered
+from fox_shard.web.sessions import Sessions
+from fox_shard.web.signatures import Signatures, SigningKey
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+"""Of the page: it loads nothing."""
+
+
+@final
+class WebApp:
+    """The application, whose streams can be ended."""
+
+    def __init__(self, app: Starlette, limits: Limits) -> None:
+        self._app = OriginCheck(app, limits.origins, is_local=limits.is_local)
+        self._streams: Streams = app.state.streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    @property
+    def streams(self) -> int:
+        """How many event streams there are."""
+        return len(self._streams)
+
+    def end_streams(self) -> None:
+        """End all event streams, and begin no others."""
+        self._streams.ending.set()
+
+
+def make_app(
+    sessions: Sessions,
+    limits: Limits | None = None,
+    wall: Callable[[], float] = time.time,
+    keys: Iterable[SigningKey] = (),
+) -> WebApp:
+    """Return the application. wall: the time in seconds since 1970. keys: of signed requests."""
+    limits = limits or Limits()
+    context = Context(sessions, limits, wall, Signatures(keys))
+    app = Starlette(
+        routes=[
+            *(_route(one, context) for one in OPERATIONS),
+            Route("/api/openapi.json", _openapi),
+            Route("/api/docs", _docs),
+            Route("/", _home),
+        ],
+        exception_handlers={
+            Problem: answer,
+            Failure: answer,
+            HTTPException: answer,
+            Exception: answer,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.context = context
+    app.state.streams = Streams(limits.streams, limits.streams_per_address)
+    return WebApp(app, limits)
+
+
+def _route(one: Operation, context: Context) -> Route:
+    endpoint = releasing(context.bodies, one.carry_out)
+    return Route(_pattern(one.path), endpoint, methods=[one.method])
+
+
+def _pattern(path: str) -> str:
+    """Return the path as a route; the last parameter takes all that follows."""
+    return path.replace("{topic}", "{topic:path}").replace("{key}", "{key:path}")
+
+
+async def _openapi(_request: Request) -> Response:
+    return answered(openapi.description())
+
+
+async def _docs(_request: Request) -> Response:
+    return HTMLResponse(openapi.page(), headers={"content-security-policy": POLICY})
+
+
+async def _home(_request: Request) -> Response:
+    return RedirectResponse("/api/docs")

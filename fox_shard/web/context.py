@@ -1,0 +1,61 @@
+"""What all requests need.
+
+Owns: the settings, and the sessions. Never: a request.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+from msgspec import Struct
+from starlette.requests import Request
+
+from fox_shard.web.bodies import Bodies
+from fox_shard.web.sessions import Sessions
+from fox_shard.web.signatures import Signatures
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What one request may have.
+
+    realm: of requests that name none. body: bytes; bodies: of all bodies under way. body_timeout:
+    seconds for the body. answer: bytes of a list. answer_timeout: seconds for the router's answer.
+    streams: event streams at a time; streams_per_address: of one address. slow_timeout: seconds in
+    which a reader of events has to take one. origins: of web pages that may send requests, besides
+    those of this server. is_local: whether only this machine reaches the server.
+    """
+
+    realm: str = "realm1"
+    body: int = 1 << 24
+    bodies: int = 1 << 28
+    body_timeout: float = 30.0
+    answer: int = 1 << 22
+    answer_timeout: float = 30.0
+    streams: int = 1000
+    streams_per_address: int = 100
+    slow_timeout: float = 30.0
+    origins: tuple[str, ...] = ()
+    is_local: bool = True
+
+
+@final
+class Context:
+    """The sessions, the limits, the time (seconds since 1970), and the keys of signed requests."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        limits: Limits,
+        wall: Callable[[], float],
+        signatures: Signatures,
+    ) -> None:
+        self.sessions = sessions
+        self.limits = limits
+        self.wall = wall
+        self.signatures = signatures
+        self.bodies = Bodies(limits.bodies)
+
+
+def context_of(request: Request) -> Context:
+    """Return the context of the application that has the request."""
+    context: Context = request.app.state.context
+    return context
