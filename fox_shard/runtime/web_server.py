@@ -109,15 +109,15 @@ class _Connection(H11Protocol):
         if not self.addresses.enter(self._address):
             transport.abort()
             return
-        self._head_timer = self.loop.call_later(self.head_timeout, self._give_up)
+        self._expect_head()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; if they are the beginning of a head, expect its end."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_timeout, self._give_up)
+        else:
+            self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
@@ -126,10 +126,16 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def on_response_complete(self) -> None:
-        """Close the connection if the client still sends a body that nobody reads."""
+        """Go on with the next request, unless the client still sends a body that nobody reads."""
         super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+            self._expect_head()
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
             self.transport.close()
+
+    def _expect_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.head_timeout, self._give_up)
 
     def _stop_timer(self) -> None:
         if self._head_timer is not None:

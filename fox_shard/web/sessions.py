@@ -26,6 +26,10 @@ class Visitor(Struct, frozen=True):
     password: str = ""
     token: str = ""
 
+    def __repr__(self) -> str:
+        """Show neither password nor token, which might get into a log."""
+        return f"Visitor({self.realm!r}, {self.address!r}, {self.name!r})"
+
 
 class LoginRefused(Failure):
     """The router does not let the visitor in. uri: the reason of ABORT."""
