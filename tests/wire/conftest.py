@@ -17,6 +17,7 @@ PROMISES = {
     "test_chaos": "acknowledged publishes survive killed processes",
     "test_commands": "keys and locks from the shell",
     "test_history_wire": "recorded events can be read and followed",
+    "test_http": "publishing, keys and event streams over HTTP",
     "test_interoperability": "MQTT clients find what they expect of a server",
     "test_javascript": "the client libraries of browsers",
     "test_locks": "one holder at a time, in order",
