@@ -207,8 +207,10 @@ class Links:
         event, frames = link.receive(batch, size, now)
         if event is not NOTHING:
             restarted = before not in (0, link.peer_incarnation)
-            # It did not know this incarnation, so it could not declare it gone.
-            if event is LinkEvent.OPENED and asked and restarted and link.missed_by_peer:
+            # It did not know this incarnation, so it could not declare it gone. An attached gateway
+            # is waited for so shortly that it may have missed what others were acknowledged.
+            matters = asked or is_attached(self._name)
+            if event is LinkEvent.OPENED and matters and restarted and link.missed_by_peer:
                 event = LinkEvent.DISOWNED
             self._changed(link, event, before, now)
         if asked and not link.asked:
@@ -336,8 +338,13 @@ class Links:
                 self._owner.peer_gone(link, now)
 
     def _is_excused(self, link: Link, now: float) -> bool:
-        """Whether the silent peer works. Others do not wait that long for an attached gateway."""
-        return not is_attached(link.peer) and self.is_working(link, now)
+        """Whether the silent peer works.
+
+        Others do not wait that long for an attached gateway, unless it has yet to come back to this
+        process, which has just started.
+        """
+        excusable = not is_attached(link.peer) or not link.peer_incarnation
+        return excusable and self.is_working(link, now)
 
     def next_tick(self) -> float:
         """Return when `tick` is due: at least once per `heartbeat`."""

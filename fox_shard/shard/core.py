@@ -699,7 +699,7 @@ class Shard:
         working = any(
             not peer.synced and self.links.is_working(peer.link, now)
             for peer in self.peers.values()
-            if peer.kind is not Kind.COORDINATOR and not peer.attached
+            if self.recovery.awaits(peer)
         )
         return now + self._settings.heartbeat if working else due
 

@@ -197,6 +197,18 @@ def test_a_restarted_shard_links_with_the_attached_gateways_again(cluster):
     assert gateway.links.incarnation == 1
 
 
+def test_one_that_a_restarted_shard_has_not_waited_for_takes_another_incarnation(cluster):
+    """What was published meanwhile has not reached its sessions, although it was acknowledged."""
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    shard = cluster.nodes["shard-0"] = Node("shard-0", cluster.now, incarnation=2)
+    shard.links.add(gateway.name, cluster.now).missed = True
+    cluster.run(1)
+    assert "disowned" in gateway.told
+    assert gateway.linked
+    assert gateway.links.incarnation == 2
+
+
 def test_one_that_is_given_up_is_gone_at_once(cluster):
     gateway = cluster.attach(1)
     cluster.run(0.5)

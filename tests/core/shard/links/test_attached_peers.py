@@ -153,6 +153,20 @@ def test_a_restarted_shard_waits_for_those_that_run(harness):
     assert [event.publish.topic for event in harness.got(GUEST, Event)] == ["a.b"]
 
 
+def test_a_restarted_shard_waits_longer_for_one_that_works(harness):
+    peer = attach(harness, replay=[subscribe("*#")])
+    peer.silent = True
+    harness.restart()
+    harness.working.add(GUEST)
+    harness.say("gateway-0", publish(), reliable=True)
+    harness.pass_time(2 * harness.terms.peer_timeout)
+    assert not harness.shard.recovery.synced
+    peer.silent = False
+    harness.pass_time(1)
+    assert harness.shard.recovery.synced
+    assert [event.publish.topic for event in harness.got(GUEST, Event)] == ["a.b"]
+
+
 def test_a_restarted_shard_does_not_wait_for_those_that_have_ended(harness):
     attach(harness)
     harness.say(GUEST, weak(), reliable=True)
