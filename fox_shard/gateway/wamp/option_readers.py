@@ -42,6 +42,9 @@ CACHED_BYTES: Final = 128
 BAD_INPUT: Final = (MsgspecError, ValueError, RecursionError)
 """The exceptions that decoders raise."""
 
+_NO_TEXT: Final = "Invalid UTF-8"
+"""What msgspec's error says of it from version 0.23 on; before, it raised UnicodeDecodeError."""
+
 CHOICES: Final = {
     "match": "exact, prefix, wildcard",
     "weak": "true, false, public, private",
@@ -109,10 +112,17 @@ class OptionsReader(Generic[T]):
                 choices = f"; there are {CHOICES[name]}" if name in CHOICES else ""
                 raise InvalidArgument(f"the option {name}: {problem}{choices}") from None
             raise ProtocolViolation(f"Options must be a dictionary: {error}") from None
-        except (UnreadableValue, UnicodeDecodeError, RecursionError) as error:
+        except (UnreadableValue, RecursionError) as error:
             raise InvalidArgument(f"the options cannot be read: {error}") from None
         except BAD_INPUT as error:
+            if is_no_text(error):
+                raise InvalidArgument(f"the options cannot be read: {error}") from None
             raise ProtocolViolation(f"the options cannot be read: {error}") from None
+
+
+def is_no_text(error: Exception) -> bool:
+    """Whether a decoder has found a string that is not UTF-8, in a message that is well-formed."""
+    return isinstance(error, UnicodeDecodeError) or str(error).startswith(_NO_TEXT)
 
 
 @final

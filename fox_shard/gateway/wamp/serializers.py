@@ -20,7 +20,7 @@ from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.cbor import Cbor
 from fox_shard.gateway.wamp.javascript import plain, without_lone_surrogates
 from fox_shard.gateway.wamp.messages import Message, MessageWithArguments, Register, Subscribe
-from fox_shard.gateway.wamp.option_readers import BAD_INPUT, Decoder
+from fox_shard.gateway.wamp.option_readers import BAD_INPUT, Decoder, is_no_text
 from fox_shard.gateway.wamp.serializer import (
     ANY_KEYS,
     NO_ARGS,
@@ -181,7 +181,7 @@ class Msgpack(Serializer):
         except RecursionError:
             raise InvalidPayload(TOO_DEEP).beyond("nesting") from None
         except BAD_INPUT as error:
-            if "imestamp" in str(error) or isinstance(error, UnicodeDecodeError):
+            if "imestamp" in str(error) or is_no_text(error):
                 # Well-formed, but no text, or no date, or one that not every client can express.
                 raise InvalidPayload(f"the arguments cannot be read: {error}") from None
             raise ProtocolViolation(f"{rule}: {error}") from None
@@ -251,8 +251,8 @@ _UNDEFINED: Final = b"\xd4\x00\x00"
 def _is_text(element: Raw) -> bool:
     try:
         msgspec.msgpack.decode(element)
-    except UnicodeDecodeError:
-        return False
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        return not is_no_text(error)
     return True
 
 
