@@ -106,7 +106,17 @@ class Callee:
             return
         task = asyncio.create_task(self._await(procedure, effect, found))
         self._running[request] = task
-        task.add_done_callback(lambda _: self._running.pop(request, None))
+        task.add_done_callback(lambda task: self._ended(task, request, found))
+
+    def _ended(
+        self, task: asyncio.Task[None], request: int, found: Awaitable[Any] | AsyncIterator[Any]
+    ) -> None:
+        self._running.pop(request, None)
+        if task.cancelled():
+            # Before `_await` has begun, which would have answered.
+            if inspect.iscoroutine(found):
+                found.close()
+            self._cancel(request)
 
     def interrupted(self, request: int) -> None:
         """Cancel a function that runs."""
@@ -135,8 +145,7 @@ class Callee:
                 result = result_of(await found)
             self._answer(request, result)
         except asyncio.CancelledError:
-            core = self._engine.core
-            self._engine.perform(core.refuses(request, CANCELED, ["The call was canceled."], None))
+            self._cancel(request)
         except ConnectionLost:
             pass  # There is nobody any more who could be answered.
         except Exception as error:  # noqa: BLE001 - whatever the program raises
@@ -165,6 +174,10 @@ class Callee:
     def _answer(self, request: int, result: Result) -> None:
         core = self._engine.core
         self._engine.perform(core.yields(request, result.args, result.kwargs, progress=False))
+
+    def _cancel(self, request: int) -> None:
+        core = self._engine.core
+        self._engine.perform(core.refuses(request, CANCELED, ["The call was canceled."], None))
 
     def _fail(self, procedure: Procedure, request: int, error: Exception) -> None:
         """Answer with an error. Where it has happened is for the log only."""

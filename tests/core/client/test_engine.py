@@ -315,6 +315,25 @@ async def test_a_refusal_that_cannot_be_sent_is_an_error_all_the_same(router, re
     assert "TypeError" in text
 
 
+@with_router
+async def test_a_function_that_is_canceled_before_it_has_begun_is_answered(router, realm, line):
+    begun = []
+
+    async def function():
+        begun.append(True)
+
+    registering = asyncio.create_task(realm.register("com.p", function))
+    _, request, *_ = await line.hears(REGISTER)
+    line.says(65, request, 33)
+    await registering
+    # The client reads both before a task has its turn.
+    line.says(68, 1, 33, {})
+    line.says(69, 1, {})
+    _, _, request, _, uri, _ = await line.hears(8)
+    assert (request, uri) == (1, "wamp.error.canceled")
+    assert not begun
+
+
 def test_a_line_that_fails_in_an_unexpected_way_ends_the_client_and_is_told(caplog):
     async def play():
         router = Router()
