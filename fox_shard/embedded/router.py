@@ -250,9 +250,8 @@ class FoxRouter:
         After an exception that nobody expected, nothing that the nodes know can be trusted.
         """
         self._failure = error
-        if isinstance(error, RouterError):
-            _log.error("refused", extra={"fox": {"reason": str(error)}})
-        else:
+        # That the gateway is refused, it has logged itself.
+        if not isinstance(error, RouterError):
             _log.critical("failed", exc_info=error)
         if self._ending is None:
             self._ending = asyncio.create_task(self._end())

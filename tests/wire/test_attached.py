@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,6 +290,24 @@ async def test_an_application_can_set_its_gateway_only(server):
         FoxRouter("conf/fox.toml", attach=server.run_dir)
     with pytest.raises(RouterError, match="start it first"):
         FoxRouter(attach=server.run_dir).config  # noqa: B018
+
+
+async def test_an_application_goes_on_when_its_router_fits_no_more():
+    with Cluster(1, 1) as cluster:
+        async with FoxRouter(attach=cluster.run_dir) as router:
+            assert await router.realm("realm1").publish("attached.c", [1], acknowledge=True)
+            for name in cluster.names:
+                cluster.kill(name)
+            shutil.rmtree(cluster.folder / "data")
+            cluster.settings["FOX_SHARDS"] = "2"
+            cluster.shards = 2
+            for name in cluster.names:
+                cluster.start(name)
+            with pytest.raises(RouterError, match=r"not let this gateway in: .* with 1 shards"):
+                await router.wait()
+            with pytest.raises(RouterError, match="does not run"):
+                router.realm("realm1")
+        await asyncio.to_thread(cluster.await_ready)
 
 
 def refused(run_dir, **settings):
