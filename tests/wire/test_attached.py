@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from cluster import END, ROOT, Cluster, await_true, write_config
@@ -27,6 +27,7 @@ from raw_wamp import (
 from bench.ports import free_port
 from fox_shard import ConfigError, FoxRouter, RouterError
 from fox_shard.backplane.attached import PREFIX
+from fox_shard.client import ConnectionLost
 from fox_shard.runtime.attached_names import running
 
 PATIENT = 30.0
@@ -290,6 +291,20 @@ async def test_an_application_can_set_its_gateway_only(server):
         FoxRouter("conf/fox.toml", attach=server.run_dir)
     with pytest.raises(RouterError, match="start it first"):
         FoxRouter(attach=server.run_dir).config  # noqa: B018
+
+
+async def test_an_application_that_held_its_event_loop_for_too_long_joins_again(server):
+    async with FoxRouter(attach=server.run_dir) as router:
+        realm, events = router.realm("realm1"), asyncio.Queue()
+        await realm.subscribe("attached.held", events.put_nowait)
+        before = realm.session
+        # This holds the loop.
+        await_true("it is forgotten", lambda: not known(server), PATIENT)
+        while realm.session in (0, before):
+            with suppress(ConnectionLost):
+                await realm.publish("attached.any", [1], acknowledge=True)
+        await realm.publish("attached.held", [1], acknowledge=True, exclude_me=False)
+        assert (await events.get()).args == [1]
 
 
 async def test_an_application_goes_on_when_its_router_fits_no_more():
