@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from fox_shard.embedded.parts import Health, Parts
+from fox_shard.embedded.parts import Parts
 from fox_shard.embedded.wire_shell import WireShell
 from fox_shard.runtime.attached import leave_place, refuse_if_ended, take_place
 from fox_shard.runtime.client_side import ClientSide, load_functions
@@ -50,7 +50,10 @@ async def make_attached(
     undo.callback(shell.stop)
     clients = ClientSide(gateway, place.number, config, logins, functions, shell.schedule_flush)
     undo.callback(clients.stop)
-    health: Health = lambda: {**gateway.health(), "listening": clients.listening}  # noqa: E731
+
+    def health() -> dict[str, object]:
+        return {**gateway.health(), "listening": clients.listening}
+
     return Parts(
         process=gateway.name,
         config=config,

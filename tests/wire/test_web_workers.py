@@ -23,7 +23,7 @@ from raw_wamp import (
     WELCOME,
     at_gateway,
 )
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from bench.measure import owner
@@ -106,6 +106,14 @@ class Workers:
         assert answer[0] in (RESULT, ERROR)
         return answer[0] == RESULT
 
+    def refuse(self):
+        """Whether a new WebSocket is refused, at whichever worker."""
+        try:
+            connect(f"ws://127.0.0.1:{self._port}/live", subprotocols=["wamp.2.json"]).close()
+        except InvalidStatus:
+            return True
+        return False
+
     def browser(self, worker):
         """Return a client of that worker."""
         for _ in range(TRIES):
@@ -184,6 +192,8 @@ def test_workers_share_a_server_and_may_come_and_go():
 
                 # The server itself is restarted.
                 for names in (cluster.shard_names[:1], [*cluster.shard_names, "coordinator"]):
+                    cluster.kill(names[0])
+                    await_true("new WebSockets are refused", workers.refuse)
                     cluster.restart(*names)
                     reaches(published_by(other), there, again)
                     reaches(lambda topic: there.publish(topic, topic), again)
