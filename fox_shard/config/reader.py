@@ -117,10 +117,9 @@ def parse(
         where = f"Environment variable {setting.variable}"
         values[setting.path] = convert(setting, raw, where, strict=False)
         origins[setting.path] = setting.variable
-    for given, raw in settings.items():
-        setting = _known(given, "settings")
-        values[given] = _given(setting, raw, f"settings: {given}")
-        origins[given] = "settings"
+    for setting, value in from_program(settings):
+        values[setting.path] = value
+        origins[setting.path] = "settings"
     for path in ("data_dir", "run_dir", "users"):
         values[path] = str(folder / str(values[path]))
     if values["web.keys"]:
@@ -238,6 +237,13 @@ def convert(setting: Setting, raw: object, where: str, *, strict: bool) -> objec
         return found
     except (msgspec.ValidationError, ValueError) as error:
         refuse(where, expected(setting.kind), raw, error)
+
+
+def from_program(settings: Mapping[str, object]) -> Iterator[tuple[Setting, object]]:
+    """Yield the settings of a program, with their values. settings: see `load_with_origins`."""
+    for path, raw in settings.items():
+        setting = _known(path, "settings")
+        yield setting, _given(setting, raw, f"settings: {path}")
 
 
 def _given(setting: Setting, raw: object, where: str) -> object:

@@ -1,1 +1,1 @@
-"""The whole server in one process, joined without sockets: `FoxRouter` and `fox serve`."""
+"""A router in one process: `FoxRouter`, whole or attached to a server, and `fox serve`."""

@@ -70,10 +70,16 @@ class WampApplication:
         await send({"type": "websocket.accept", "subprotocol": conversation.subprotocol})
         await conversation.run(receive)
 
-    def _begin(self, scope: Scope, send: Send) -> "_Conversation":
+    def _linked_gateway(self) -> Gateway:
         gateway = self._clients.gateway
-        if gateway is None or not gateway.linked:
+        if gateway is None:
             raise _Refused(TRY_LATER, "The router does not run.")
+        if not gateway.linked:
+            raise _Refused(TRY_LATER, "The router does not reach the whole server at the moment.")
+        return gateway
+
+    def _begin(self, scope: Scope, send: Send) -> "_Conversation":
+        gateway = self._linked_gateway()
         headers = _headers(scope)
         subprotocol = next(
             (one for one in scope.get("subprotocols", ()) if one in SERIALIZERS.values()), ""

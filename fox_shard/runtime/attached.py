@@ -14,8 +14,10 @@ from msgspec.structs import replace
 from fox_shard.backplane.attached import name_of
 from fox_shard.config import Config
 from fox_shard.config.attached import attached_config
+from fox_shard.config.reader import NO_SETTINGS
 from fox_shard.runtime.attached_names import clear_away
 from fox_shard.runtime.health import ROUTER
+from fox_shard.runtime.health_socket import answers
 from fox_shard.runtime.name_lock import hold_name, is_held
 from fox_shard.runtime.server_file import AttachError, read_server
 
@@ -35,23 +37,36 @@ class Place(NamedTuple):
     lock: TextIO
 
 
-def take_place(run_dir: Path, environ: Mapping[str, str]) -> Place:
+def take_place(
+    run_dir: Path, environ: Mapping[str, str], settings: Mapping[str, object] = NO_SETTINGS
+) -> Place:
     """Return a place beside the server of that run directory.
 
-    environ: may set the gateway's own listeners and limits (FOX_GATEWAY_…). Raises AttachError, or
-    ConfigError.
+    environ: may set the gateway's own listeners and limits (FOX_GATEWAY_…); so may settings, by
+    path. Raises AttachError, or ConfigError.
     """
-    server = read_server(run_dir)
     if is_held(run_dir, ROUTER):
         raise AttachError(
             f"The server in {run_dir} is one process (fox serve, FoxRouter), to which no gateway "
             "can be attached: use `fox run`."
         )
-    config = replace(attached_config(server.config, environ), run_dir=str(run_dir.absolute()))
+    server = read_server(run_dir)
+    own = attached_config(server.config, environ, settings)
+    config = replace(own, run_dir=str(run_dir.absolute()))
     clear_away(run_dir)
     name = name_of(secrets.randbits(48))
     number = name.partition("-")[2]
     return Place(config, server.generation, Path(server.folder), number, hold_name(config, name))
+
+
+def refuse_if_ended(run_dir: Path, config: Config) -> None:
+    """Raise AttachError if neither the coordinator nor any shard of the server runs."""
+    names = ["coordinator", *(f"shard-{number}" for number in range(config.shards))]
+    if not any(answers(run_dir, name) for name in names):
+        raise AttachError(
+            f"No server runs in {run_dir}, although one has: start the server first, or give the "
+            "run directory (run_dir) of one that runs."
+        )
 
 
 def leave_place(place: Place) -> None:

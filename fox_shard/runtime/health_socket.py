@@ -1,17 +1,27 @@
 """The socket in the run directory at which a process answers how it is.
 
-Owns: the socket, and the form of an answer. Never: what makes a process healthy; questions (see
-`health`).
+Owns: the socket, whether somebody answers there, and the form of an answer. Never: what makes a
+process healthy; questions (see `health`).
 """
 
 import asyncio
+import errno
 import os
+import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import final
 
 import msgspec
+
+
+def answers(run_dir: Path, name: str) -> bool:
+    """Whether there is a process that answers at the socket of that name."""
+    with closing(socket.socket(socket.AF_UNIX)) as sock:
+        sock.settimeout(0)
+        # Others wait for their turn, if it is busy: EAGAIN.
+        return sock.connect_ex(str(run_dir / f"{name}.health")) in (0, errno.EAGAIN)
 
 
 @final

@@ -3,15 +3,16 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import pytest
-from cluster import END, ROOT, Cluster, await_true
+from cluster import END, ROOT, Cluster, await_true, write_config
 from raw_wamp import (
     EVENT,
     GOODBYE,
@@ -24,9 +25,9 @@ from raw_wamp import (
 )
 
 from bench.ports import free_port
+from fox_shard import ConfigError, FoxRouter, RouterError
 from fox_shard.backplane.attached import PREFIX
-from fox_shard.embedded.attached import AttachedGateway
-from fox_shard.embedded.errors import RouterError
+from fox_shard.client import ConnectionLost
 from fox_shard.runtime.attached_names import running
 
 PATIENT = 30.0
@@ -240,19 +241,17 @@ def test_files_of_one_that_has_ended_are_gone(server):
 
 
 async def test_an_application_has_one_in_its_own_event_loop(server):
-    port = free_port()
-    one = AttachedGateway(server.run_dir, {"FOX_GATEWAY_RAWSOCKET": f"127.0.0.1:{port}"})
     before = signal.getsignal(signal.SIGTERM)
-    await one.start()
-    try:
-        assert one.listening == {"rawsocket": f"127.0.0.1:{port}"}
-        await asyncio.to_thread(talk, server, port)
-        health = await asyncio.to_thread(server.health, one.gateway.name)
-        assert health["status"] == "ok"
-    finally:
-        await one.stop()
-    assert one.failure is None
-    assert not list(server.run_dir.glob(f"{one.gateway.name}*"))
+    settings = {"gateway.rawsocket": "127.0.0.1:0"}
+    async with FoxRouter(settings=settings, attach=server.run_dir) as router:
+        ((kind, address),) = router.listening.items()
+        assert kind == "rawsocket"
+        await asyncio.to_thread(talk, server, int(address.rpartition(":")[2]))
+        (name,) = running(server.run_dir)
+        health = await asyncio.to_thread(server.health, name)
+        assert (health["status"], health["listening"]) == ("ok", router.listening)
+    await router.wait()
+    assert not list(server.run_dir.glob(f"{name}*"))
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -265,9 +264,65 @@ def talk(server, port):
             assert event(reader) == [1]
 
 
-async def test_an_application_is_told_why_it_has_none(tmp_path):
-    with pytest.raises(RouterError, match="No server has run in"):
-        await AttachedGateway(tmp_path, {}).start()
+async def refusal(run_dir, **more):
+    """Return why the router of an application does not start."""
+    with pytest.raises(RouterError) as refused:
+        await FoxRouter(attach=run_dir, **more).start()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    return str(refused.value)
+
+
+async def test_an_application_is_told_why_it_has_none(server, tmp_path):
+    assert "No server has run in" in await refusal(tmp_path)
+    # What a server leaves behind that has ended.
+    (tmp_path / "server.json").write_bytes((server.run_dir / "server.json").read_bytes())
+    assert "No server runs in" in await refusal(tmp_path)
+    whole = {"run_dir": server.folder / "whole", "data_dir": server.folder / "of-whole"}
+    off = {f"gateway.{kind}": "off" for kind in ("websocket", "rawsocket", "mqtt")}
+    async with FoxRouter(write_config(tmp_path, ""), {**whole, **off}):
+        with pytest.raises(RouterError, match=r"is one process .*: use `fox run`"):
+            await FoxRouter(attach=whole["run_dir"]).start()
+
+
+async def test_an_application_can_set_its_gateway_only(server):
+    with pytest.raises(ConfigError, match="settings: shards says 3, but shards is 4"):
+        await FoxRouter(settings={"shards": 3}, attach=server.run_dir).start()
+    with pytest.raises(ConfigError, match="leave out `file`"):
+        FoxRouter("conf/fox.toml", attach=server.run_dir)
+    with pytest.raises(RouterError, match="start it first"):
+        FoxRouter(attach=server.run_dir).config  # noqa: B018
+
+
+async def test_an_application_that_held_its_event_loop_for_too_long_joins_again(server):
+    async with FoxRouter(attach=server.run_dir) as router:
+        realm, events = router.realm("realm1"), asyncio.Queue()
+        await realm.subscribe("attached.held", events.put_nowait)
+        before = realm.session
+        # This holds the loop.
+        await_true("it is forgotten", lambda: not known(server), PATIENT)
+        while realm.session in (0, before):
+            with suppress(ConnectionLost):
+                await realm.publish("attached.any", [1], acknowledge=True)
+        await realm.publish("attached.held", [1], acknowledge=True, exclude_me=False)
+        assert (await events.get()).args == [1]
+
+
+async def test_an_application_goes_on_when_its_router_fits_no_more():
+    with Cluster(1, 1) as cluster:
+        async with FoxRouter(attach=cluster.run_dir) as router:
+            assert await router.realm("realm1").publish("attached.c", [1], acknowledge=True)
+            for name in cluster.names:
+                cluster.kill(name)
+            shutil.rmtree(cluster.folder / "data")
+            cluster.settings["FOX_SHARDS"] = "2"
+            cluster.shards = 2
+            for name in cluster.names:
+                cluster.start(name)
+            with pytest.raises(RouterError, match=r"not let this gateway in: .* with 1 shards"):
+                await router.wait()
+            with pytest.raises(RouterError, match="does not run"):
+                router.realm("realm1")
+        await asyncio.to_thread(cluster.await_ready)
 
 
 def refused(run_dir, **settings):

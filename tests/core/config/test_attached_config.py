@@ -47,3 +47,24 @@ def test_variables_that_say_the_same_as_the_server_are_no_mistake():
 def test_a_mistake_is_told_in_words(variable, value, sentence):
     with pytest.raises(ConfigError, match=sentence):
         attached_config(SERVER, {variable: value})
+
+
+def test_a_program_says_so_by_path():
+    settings = {"gateway.mqtt": "127.0.0.1:0", "gateway.outbound_limit": 70_000, "shards": 3}
+    config = attached_config(SERVER, {}, settings)
+    assert config.gateway.mqtt == Address("127.0.0.1", 0)
+    assert (config.gateway.websocket, config.gateway.outbound_limit) == (None, 70_000)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"shards": 4}, "settings: shards says 4, but shards is 3 in the running server"),
+        ({"data_dir": "elsewhere"}, "settings: data_dir says elsewhere, but"),
+        ({"gateway.mqt": "off"}, "settings: there is no setting gateway.mqt"),
+        ({"gateway.mqtt": "nowhere"}, "settings: gateway.mqtt"),
+    ],
+)
+def test_a_mistake_of_a_program_is_told_in_words(settings, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        attached_config(SERVER, {}, settings)

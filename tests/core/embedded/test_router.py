@@ -232,7 +232,7 @@ def test_an_unexpected_error_ends_the_router_but_not_the_application(folder, mon
             def fail(*_):
                 raise broken
 
-            monkeypatch.setattr(router._shell._junction, "turn", fail)
+            monkeypatch.setattr(router._parts.shell._junction, "turn", fail)
             client.send(SUBSCRIBE, 1, {}, "com.example.any")
             with pytest.raises(RouterError, match=r"failed \(ZeroDivisionError: broken\)"):
                 await asyncio.wait_for(router.wait(), PATIENCE)

@@ -1,0 +1,146 @@
+"""The nodes of a whole server, joined in one process.
+
+Owns: making a gateway, a shard and the coordinator, with their stores, in order. Never: turns (see
+`shell`); clients.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from fox_shard.config import Config
+from fox_shard.datadir import opening
+from fox_shard.embedded.configuring import Configured
+from fox_shard.embedded.errors import RouterError
+from fox_shard.embedded.junction import Junction
+from fox_shard.embedded.parts import Health, Parts
+from fox_shard.embedded.shell import JunctionShell
+from fox_shard.runtime.client_side import ClientSide, load_functions
+from fox_shard.runtime.cores import (
+    link_settings,
+    make_coordinator,
+    make_gateway,
+    make_shard,
+    new_incarnation,
+)
+from fox_shard.runtime.health import NODES, ROUTER
+from fox_shard.runtime.logins import Logins
+from fox_shard.runtime.metrics import report_interval, send_metrics
+from fox_shard.runtime.name_lock import hold_name
+from fox_shard.runtime.openness import check_openness
+from fox_shard.runtime.schemas import read_schemas
+from fox_shard.worker.functions import python_reducers
+
+SETTLING: Final = 5.0
+"""Seconds that the end of the router waits for what is not on the disk yet."""
+
+
+async def make_joined(configured: Configured, undo: AsyncExitStack) -> Parts:
+    """Open the stores, make the nodes from what is in them, and join them.
+
+    undo: gets what is to be undone at the end, also if this fails. Raises one of REFUSALS, or
+    RouterError.
+    """
+    config = configured.config
+    _refuse_workers(config)
+    openness = check_openness(config)
+    for name in (ROUTER, *NODES):
+        undo.callback(hold_name(config, name).close)
+    opening.refuse_other_layout(config)
+    return await _make_nodes(config, configured.folder, openness, undo)
+
+
+async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncExitStack) -> Parts:
+    loop = asyncio.get_running_loop()
+    schemas = read_schemas(config)
+    of_shard, generation = await opening.open_shard(
+        0, config, lambda ticket, why: shell.committed("shard-0", ticket, why)
+    )
+    if of_shard.hold is not None:
+        undo.callback(of_shard.hold.release)
+    stores = {"shard-0": of_shard.store}
+    unused_stores = undo.enter_context(ExitStack())
+    unused_stores.callback(of_shard.store.close)
+    of_coordinator, _ = await opening.open_coordinator(
+        config, lambda ticket, why: shell.committed("coordinator", ticket, why)
+    )
+    unused_stores.callback(of_coordinator.store.close)
+    stores["coordinator"] = of_coordinator.store
+    logins = Logins(config, "gateway-0")
+    functions = load_functions(config, folder)
+    terms = link_settings(config, generation, hands_over=True)
+    gateway = make_gateway(0, config, terms, new_incarnation(), logins.users, loop.time(), _always)
+    # There may be millions of rows.
+    shard = await asyncio.to_thread(
+        make_shard,
+        0,
+        config,
+        terms,
+        new_incarnation(),
+        of_shard.store,
+        loop.time(),
+        _always,
+    )
+    coordinator = await asyncio.to_thread(
+        make_coordinator,
+        config,
+        terms,
+        new_incarnation(),
+        of_coordinator.store,
+        schemas,
+        loop.time(),
+        _always,
+    )
+    junction = Junction([gateway, coordinator, shard])
+    shell = JunctionShell(junction, stores, report_interval(config))
+    # From here on the shell closes the stores.
+    unused_stores.pop_all()
+    undo.push_async_callback(shell.stop)
+    schedule = partial(shell.schedule, gateway.name)
+    clients = ClientSide(gateway, 0, config, logins, functions, schedule)
+    undo.callback(clients.stop)
+    stopping = asyncio.Event()
+    metrics = asyncio.create_task(send_metrics(coordinator, config, stopping))
+    undo.push_async_callback(_finished, metrics)
+    undo.callback(stopping.set)
+    return Parts(
+        process=ROUTER,
+        config=config,
+        openness=openness,
+        gateway=gateway,
+        clients=clients,
+        shell=shell,
+        schedule=schedule,
+        settle=partial(shell.settle, SETTLING),
+        health=_health(junction, clients),
+    )
+
+
+def _health(junction: Junction, clients: ClientSide) -> dict[str, Health]:
+    answers: dict[str, Health] = {node.name: node.health for node in junction.nodes}
+    of_gateway = answers[NODES[0]]
+    answers[NODES[0]] = lambda: {**of_gateway(), "listening": clients.listening}
+    of_router: Mapping[str, object] = {"name": ROUTER, "status": "ok", "nodes": NODES}
+    answers[ROUTER] = lambda: of_router
+    return answers
+
+
+def _always(_peer: str, _incarnation: int, _now: float) -> bool:
+    """Say that a peer works: an `IsWorking` of nodes that are one process."""
+    return True
+
+
+async def _finished(task: "asyncio.Task[None]") -> None:
+    await task
+
+
+def _refuse_workers(config: Config) -> None:
+    for realm in config.realms:
+        for reducer in python_reducers(realm):
+            raise RouterError(
+                f"The reducer {reducer.function} is a Python function, which needs a worker: "
+                "start the server with `fox run`, which has one."
+            )

@@ -1,0 +1,42 @@
+"""What a router runs in its process, whichever nodes these are.
+
+Owns: the parts that `FoxRouter` needs. Never: how they are made (see `joined`, `attached`).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from fox_shard.config import Config
+from fox_shard.gateway.core import Gateway
+from fox_shard.runtime.client_side import ClientSide
+
+Health = Callable[[], Mapping[str, object]]
+
+
+class Shell(Protocol):
+    """Runs nodes in the event loop. after_turn, on_failure: see `JunctionShell`, `WireShell`."""
+
+    after_turn: Callable[[], None]
+    on_failure: Callable[[Exception], None]
+
+    def start(self) -> None:
+        """Begin to turn."""
+
+
+class Parts(NamedTuple):
+    """The parts of a router that has not begun to turn.
+
+    process: its name in the log. openness: see `check_openness`. schedule: lets the gateway's turn
+    end soon. settle: waits for what is not on the disk yet. health: answers by the name of the
+    socket.
+    """
+
+    process: str
+    config: Config
+    openness: str
+    gateway: Gateway
+    clients: ClientSide
+    shell: Shell
+    schedule: Callable[[], None]
+    settle: Callable[[], Awaitable[None]]
+    health: Mapping[str, Health]

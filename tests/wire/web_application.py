@@ -1,0 +1,40 @@
+"""A web application that has a router attached to a server, to be run by uvicorn in workers.
+
+Each worker says in a weak key that it runs, and publishes what it is called for.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+
+from fox_shard import FoxRouter
+
+router = FoxRouter(attach=os.environ["RUN_DIR"])
+
+
+@asynccontextmanager
+async def lifespan(application: Starlette) -> AsyncIterator[None]:
+    """Let the router run as long as the worker."""
+    async with router.lifespan(application):
+        realm, pid = router.realm("realm1"), os.getpid()
+
+        async def publish(topic: str, value: object) -> None:
+            await realm.publish(topic, [value], acknowledge=True)
+
+        await realm.register(f"workers.p{pid}.publish", publish)
+        key = f"workers.p{pid}"
+        await realm.publish(key, [pid], acknowledge=True, retain=True, weak=True)
+        yield
+
+
+async def home(_request: Request) -> PlainTextResponse:
+    """Say which worker answers."""
+    return PlainTextResponse(str(os.getpid()))
+
+
+app = Starlette(lifespan=lifespan, routes=[Route("/", home), WebSocketRoute("/live", router.wamp)])
