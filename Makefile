@@ -60,13 +60,13 @@ run: runtime
 	@exec $(BIN)/python -m fox_shard run
 
 # SIMULATION_SECONDS of a processor are for all scenarios together: see tests/simulation/promises.py.
-test: export SIMULATION_SECONDS ?= 60
+test: export SIMULATION_SECONDS ?= 40
 test: lint
 	$(PYTEST) -m "not more" --junitxml=build/test.xml
 
 # The folder of what is tested; none: the sources, as by `make test`.
 TESTED_BUILD ?= build/compiled
-test-all: export SIMULATION_SECONDS ?= 60
+test-all: export SIMULATION_SECONDS ?= 40
 test-all: export TESTED_BUILD := $(TESTED_BUILD)
 test-all: $(if $(TESTED_BUILD),compile,setup)
 	$(PYTEST) -m "more or compiled" --junitxml=build/test-all.xml

@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "context":
             return contexts.run(options, os.environ)
         if options.command == "gateway" and _attaches(options):
-            from fox_shard.runtime.processes import run_attached_gateway
+            from fox_shard.runtime.gateway_process import run_attached_gateway
 
             return run_attached_gateway(options.attach, os.environ)
         return _serve(options) if options.command == "serve" else _run(options, os.environ)
@@ -364,14 +364,18 @@ def _folder(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:
 def _run_process(options: argparse.Namespace, config: Config, folder: Path) -> int:
     if options.command == "web":
         return _run_web(config)
-    from fox_shard.runtime.processes import run_coordinator, run_gateway, run_shard
-
     match options.command:
         case "gateway":
+            from fox_shard.runtime.gateway_process import run_gateway
+
             return run_gateway(_number("gateway", options.number, config), config, folder)
         case "shard":
+            from fox_shard.runtime.shard_process import run_shard
+
             return run_shard(_number("shard", options.number, config), config)
         case _:
+            from fox_shard.runtime.coordinator_process import run_coordinator
+
             return run_coordinator(config, folder)
 
 

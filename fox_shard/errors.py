@@ -7,6 +7,10 @@ Never: imports from the rest of the project.
 from typing import Self
 
 
+class StartError(Exception):
+    """Why a server, or one of its processes, does not start; the message is one sentence."""
+
+
 class Refusal(Exception):
     """A request that is answered with an error; the session goes on.
 

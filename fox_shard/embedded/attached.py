@@ -13,7 +13,8 @@ from fox_shard.embedded.parts import Parts
 from fox_shard.embedded.wire_shell import WireShell
 from fox_shard.runtime.attached import leave_place, refuse_if_ended, take_place
 from fox_shard.runtime.client_side import ClientSide, load_functions
-from fox_shard.runtime.cores import link_settings, make_gateway, new_incarnation
+from fox_shard.runtime.gateway_core import make_gateway
+from fox_shard.runtime.links import link_settings, new_incarnation
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.metrics import report_interval
 from fox_shard.runtime.openness import check_openness
@@ -26,7 +27,7 @@ async def make_attached(
     """Make a gateway beside the server of that run directory.
 
     settings: see `attached_config`. undo: gets what is to be undone at the end, also if this fails.
-    Raises one of REFUSALS, or ConfigError.
+    Raises StartError or ConfigError.
     """
     place = take_place(run_dir, {}, settings)
     undo.callback(leave_place, place)

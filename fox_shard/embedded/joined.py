@@ -19,19 +19,16 @@ from fox_shard.embedded.junction import Junction
 from fox_shard.embedded.parts import Health, Parts
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.runtime.client_side import ClientSide, load_functions
-from fox_shard.runtime.cores import (
-    link_settings,
-    make_coordinator,
-    make_gateway,
-    make_shard,
-    new_incarnation,
-)
+from fox_shard.runtime.coordinator_core import make_coordinator
+from fox_shard.runtime.gateway_core import make_gateway
 from fox_shard.runtime.health import NODES, ROUTER
+from fox_shard.runtime.links import link_settings, new_incarnation
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.metrics import report_interval, send_metrics
 from fox_shard.runtime.name_lock import hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import read_schemas
+from fox_shard.runtime.shard_core import make_shard
 from fox_shard.worker.functions import python_reducers
 
 SETTLING: Final = 5.0
@@ -41,7 +38,7 @@ SETTLING: Final = 5.0
 async def make_joined(configured: Configured, undo: AsyncExitStack) -> Parts:
     """Open the stores, make the nodes from what is in them, and join them.
 
-    undo: gets what is to be undone at the end, also if this fails. Raises one of REFUSALS, or
+    undo: gets what is to be undone at the end, also if this fails. Raises StartError or
     RouterError.
     """
     config = configured.config

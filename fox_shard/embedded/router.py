@@ -26,9 +26,9 @@ from fox_shard.embedded.joined import make_joined
 from fox_shard.embedded.local_clients import LocalClients
 from fox_shard.embedded.local_connection import Client, LocalConnection
 from fox_shard.embedded.parts import Parts
+from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.health_socket import HealthSocket
-from fox_shard.runtime.refusals import REFUSALS
 
 _log = logging.getLogger("fox")
 
@@ -120,7 +120,7 @@ class FoxRouter:
             raise RouterError("A FoxRouter starts once: make another one.")
         try:
             await self._start()
-        except REFUSALS as error:
+        except StartError as error:
             await self._undo.aclose()
             raise RouterError(str(error)) from error
         except BaseException:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TextIO
 
 from fox_shard.config import Config
+from fox_shard.errors import StartError
 
 
-class AlreadyRunning(Exception):
+class AlreadyRunning(StartError):
     """Another process of that name runs."""
 
 

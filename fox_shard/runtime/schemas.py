@@ -7,11 +7,12 @@ Owns: reading and checking them at the start. Never: what becomes of a schema (s
 from pathlib import Path
 
 from fox_shard.config import Config
+from fox_shard.errors import StartError
 from fox_shard.tables.mistakes import SchemaError
 from fox_shard.tables.schema import TableSet
 
 
-class SchemaFileError(Exception):
+class SchemaFileError(StartError):
     """A schema that cannot be read, or cannot be; the message is a sentence with its file."""
 
 

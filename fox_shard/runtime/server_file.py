@@ -12,12 +12,13 @@ from msgspec import Raw, Struct
 
 from fox_shard.backplane.frames import VERSION
 from fox_shard.config import Config
+from fox_shard.errors import StartError
 from fox_shard.version import __version__
 
 NAME: Final = "server.json"
 
 
-class AttachError(Exception):
+class AttachError(StartError):
     """A gateway cannot be attached; the message is one sentence."""
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from fox_shard.config import Config, Jwt
+from fox_shard.errors import StartError
 from fox_shard.gateway.auth.token_keys import TokenKeys, TokenKeysError, read_key, read_key_set
 from fox_shard.gateway.auth.tokens import Tokens
 from fox_shard.gateway.core import Gateway
@@ -31,7 +32,7 @@ PIECE: Final = 1 << 16
 Stamp = tuple[int, int, int] | None
 
 
-class TokenKeysFileError(Exception):
+class TokenKeysFileError(StartError):
     """A file with keys that a gateway cannot start with; the message is a sentence."""
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from fox_shard.errors import StartError
+
 WriteSet: TypeAlias = dict[bytes, bytes | None]
 """Keys of rows and their new values; None: the row is deleted."""
 
@@ -15,7 +17,7 @@ OnOutcome: TypeAlias = Callable[[int, str], None]
 """Called from any thread with a ticket and why it failed; "": it is durable."""
 
 
-class StoreError(Exception):
+class StoreError(StartError):
     """A store cannot be used; the message says in one sentence what is wrong and what to do."""
 
 

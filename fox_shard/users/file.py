@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from fox_shard.errors import StartError
 from fox_shard.users.user import DuplicateUser, Scram, User, Users, WampCra
 
 MODE: Final = 0o600
@@ -29,7 +30,7 @@ HEAD: Final = """\
 """
 
 
-class UsersFileError(Exception):
+class UsersFileError(StartError):
     """A file with users that cannot be read; the message is a sentence with the place."""
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from fox_shard.config import Realm, Reducer
-from fox_shard.errors import AskAgain
+from fox_shard.errors import AskAgain, StartError
 
 FAILED: Final = "wamp.error.runtime_error"
 
@@ -35,7 +35,7 @@ class Retry(Exception):
     """Raised by a function that is to be asked again, later, about the same event."""
 
 
-class MissingFunction(Exception):
+class MissingFunction(StartError):
     """A function cannot be found; the message is a sentence for the user."""
 
 

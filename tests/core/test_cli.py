@@ -33,20 +33,24 @@ def folder(tmp_path, monkeypatch):
 def started(monkeypatch):
     """Stand in for fox_shard.runtime, and record what is started: (name, number, config)."""
     calls = []
-    processes = ModuleType("fox_shard.runtime.processes")
-    processes.run_gateway = lambda number, config, _folder: (
+    gateway, shard, coordinator = (
+        ModuleType(f"fox_shard.runtime.{name}_process")
+        for name in ("gateway", "shard", "coordinator")
+    )
+    gateway.run_gateway = lambda number, config, _folder: (
         calls.append(("gateway", number, config)) or 0
     )
-    processes.run_attached_gateway = lambda run_dir, environ: (
+    gateway.run_attached_gateway = lambda run_dir, environ: (
         calls.append(("attached", run_dir, environ)) or 0
     )
-    processes.run_shard = lambda number, config: calls.append(("shard", number, config)) or 0
-    processes.run_coordinator = lambda config, folder: (
+    shard.run_shard = lambda number, config: calls.append(("shard", number, config)) or 0
+    coordinator.run_coordinator = lambda config, folder: (
         calls.append(("coordinator", None, config)) or 0
     )
     health = ModuleType("fox_shard.runtime.health")
     health.check_health = lambda config: calls.append(("health", None, config)) or 1
-    monkeypatch.setitem(sys.modules, "fox_shard.runtime.processes", processes)
+    for module in (gateway, shard, coordinator):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(sys.modules, "fox_shard.runtime.health", health)
     return calls
 
@@ -177,7 +181,7 @@ def test_health_does_not_import_large_modules():
     assert "fox_shard.runtime.health" in modules
     assert {"asyncio", "supervisor", "zmq", "uvloop", "logging", "sqlite3"}.isdisjoint(modules)
     of_ours = {name.split(".")[1] for name in modules if name.startswith("fox_shard.")}
-    assert of_ours == {"backplane", "cli", "config", "remote", "runtime", "version"}
+    assert of_ours == {"backplane", "cli", "config", "errors", "remote", "runtime", "version"}
 
 
 def test_the_default_file_is_used_if_no_other_is_named(folder, monkeypatch, capsys):

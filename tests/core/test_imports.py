@@ -6,6 +6,8 @@ runs first. The packages that contain the importing module are left out: they ar
 """
 
 import ast
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -107,3 +109,13 @@ def test_every_file_of_tests_has_a_name_of_its_own():
     """Two of one name cannot be collected together."""
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, number in names.items() if number > 1] == []
+
+
+@pytest.mark.parametrize("name", ["shard", "coordinator"])
+def test_a_process_that_has_no_clients_loads_nothing_that_is_for_clients(name):
+    code = f"import sys, fox_shard.runtime.{name}_process; print(*sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert f"fox_shard.runtime.{name}_process" in loaded
+    assert loaded.isdisjoint({"fox_shard.gateway.core", "cryptography", "jwt", "websockets"})

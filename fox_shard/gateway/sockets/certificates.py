@@ -13,6 +13,7 @@ from typing import Any, Final
 from cryptography import x509
 
 from fox_shard.config import Listener
+from fox_shard.errors import StartError
 
 NAME_LENGTH: Final = 255
 """Characters of the longest name of a user."""
@@ -20,7 +21,7 @@ NAME_LENGTH: Final = 255
 _SAN: Final = {"dns": "DNS", "email": "email", "uri": "URI"}
 
 
-class CertificateError(Exception):
+class CertificateError(StartError):
     """A listener's files are not usable. The message is one sentence, which names the setting."""
 
 

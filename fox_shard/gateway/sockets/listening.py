@@ -6,6 +6,7 @@ Owns: their addresses and options, and why one cannot be opened. Never: clients.
 import socket
 
 from fox_shard.config import Address
+from fox_shard.errors import StartError
 from fox_shard.gateway.sockets.ports import AddressTaken, Claims
 
 # A client whose machine has vanished is found after 40 seconds, whatever its protocol: by the
@@ -20,7 +21,7 @@ _KEEPALIVE = (
 )
 
 
-class ListenError(Exception):
+class ListenError(StartError):
     """A listener cannot be opened. The message is one sentence for people."""
 
 
