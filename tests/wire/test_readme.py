@@ -49,8 +49,10 @@ def program(cluster, tmp_path):
         raise AssertionError("the program has ended")
 
     with process:
-        yield printed
-        process.kill()
+        try:
+            yield printed
+        finally:
+            process.kill()
     timer.cancel()
 
 
