@@ -58,4 +58,4 @@ with Session(arguments.url, "realm1") as session:
     try:
         print({"write": write, "correct": correct, "cancel": cancel}[arguments.action](session))
     except Refused as refusal:
-        sys.exit(f"{refusal.uri}: {refusal}")
+        sys.exit(str(refusal))

@@ -27,6 +27,15 @@ def alive(pid):
         return False
 
 
+def of_script():
+    """Return the environment of a script that imports what lies beside it.
+
+    The compiled build is found by PYTHONPATH, and PYTHONSAFEPATH keeps the sources from being found
+    before it; but it hides the script's own folder, too.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+
 def not_under_nohup():
     """Let SIGHUP end the process again: nohup makes all processes started under it ignore it."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from cluster import ROOT
-from programs import PATIENCE, AtTerminal, Fox, Program
+from programs import PATIENCE, AtTerminal, Fox, Program, of_script
 
 from fox_shard.client import Session
 
@@ -31,7 +31,7 @@ def example(cluster):
         if name == "invoices/till":
             command[2:] = ["--mqtt-port", cluster.mqtt]
         # A program imports what is in its own folder.
-        environment = {name: os.environ[name] for name in os.environ if name != "PYTHONSAFEPATH"}
+        environment = of_script()
         return Program([*command, *arguments], environment)
 
     return start

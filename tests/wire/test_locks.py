@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, await_true
+from programs import of_script
 from raw_wamp import ERROR, PUBLISH, PUBLISHED, at_gateway
 
 LOCK = {"acknowledge": True, "retain": True, "when": None, "weak": True, "watch": True}
@@ -103,6 +104,7 @@ def competitor(cluster, key):
     """A process that asks for the lock; `says()` returns the words of its next line."""
     process = subprocess.Popen(
         [sys.executable, str(CLIENT), str(cluster.rawsocket), key],
+        env=of_script(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,5 +1,6 @@
 """The wheel, installed into an empty environment: `fox init`, and a server in an empty folder."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -43,13 +44,17 @@ def programs(wheel, tmp_path_factory):
     return folder / "bin"
 
 
-def run(*command, **more):
+def run(*command, env=None, **more):
+    """Run a command without the paths that lead to the build under test."""
+    hidden = ("PYTHONPATH", "PYTHONSAFEPATH")
+    environment = {name: text for name, text in (env or os.environ).items() if name not in hidden}
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
         text=True,
         timeout=INSTALLING,
         check=False,
+        env=environment,
         **more,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -69,7 +74,7 @@ def test_a_server_starts_in_an_empty_folder(programs):
     environment = {
         name: value
         for name, value in server.environment().items()
-        if name not in ("FOX_CONFIG", "FOX_RUN_DIR", "FOX_DATA_DIR", "PYTHONPATH")
+        if name not in ("FOX_CONFIG", "FOX_RUN_DIR", "FOX_DATA_DIR", "PYTHONPATH", "PYTHONSAFEPATH")
     }
     environment["PATH"] = f"{programs}:/usr/bin:/bin"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, await_true
+from programs import of_script
 from raw_wamp import (
     ERROR,
     EVENT,
@@ -115,6 +116,7 @@ def publisher(cluster, topic, argument, **options):
     arguments = [str(cluster.rawsocket), topic, json.dumps(options), json.dumps(argument)]
     process = subprocess.Popen(
         [sys.executable, str(PUBLISHER), *arguments],
+        env=of_script(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
