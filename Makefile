@@ -27,7 +27,8 @@ SETUP := .venv/.setup
 # Only what goes wrong: each step has said what it is about to do.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -qq
 # A file of tests is one worker's: its tests share a broker. conftest.py has the order of the files.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -ra
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -ra
 
 .DEFAULT_GOAL := help
 .PHONY: help runtime setup run test test-all lint compile simulate chaos bench bench-peers conformance clean
@@ -60,13 +61,15 @@ run: runtime
 	@exec $(BIN)/python -m fox_shard run
 
 # SIMULATION_SECONDS of a processor are for all scenarios together: see tests/simulation/promises.py.
-test: export SIMULATION_SECONDS ?= 40
+test: export SIMULATION_SECONDS ?= 30
 test: lint
 	$(PYTEST) -m "not more" --junitxml=build/test.xml
 
 # The folder of what is tested; none: the sources, as by `make test`.
 TESTED_BUILD ?= build/compiled
-test-all: export SIMULATION_SECONDS ?= 40
+# What most of these tests do is wait for processes.
+test-all: WORKERS := 3
+test-all: export SIMULATION_SECONDS ?= 20
 test-all: export TESTED_BUILD := $(TESTED_BUILD)
 test-all: $(if $(TESTED_BUILD),compile,setup)
 	$(PYTEST) -m "more or compiled" --junitxml=build/test-all.xml
