@@ -28,7 +28,7 @@ SETUP := .venv/.setup
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -qq
 # A file of tests is one worker's: its tests share a broker. conftest.py has the order of the files.
 WORKERS ?= 2
-PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -ra
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -ra
 
 .DEFAULT_GOAL := help
 .PHONY: help runtime setup run test test-all lint compile simulate chaos bench bench-peers conformance clean
