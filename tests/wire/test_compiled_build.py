@@ -53,10 +53,10 @@ def test_fox_run_from_the_sources_chooses_the_compiled_build(variable, build, mo
     assert chosen({}, ROOT / "fox_shard").folder == PACKAGE.parent
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
-    broker = Supervised(1, 1, **{"FOX_INTERPRETED": "", **variable})
+    broker = Supervised(2, 4, **{"FOX_INTERPRETED": "", **variable})
     try:
         said = broker.said.read_text()
-        assert re.findall(r"\bstarted\b.*\bbuild=(\w+)", said) == [build] * 3
+        assert re.findall(r"\bstarted\b.*\bbuild=(\w+)", said) == [build] * 7
         assert broker.fox("version").stdout.startswith(
             f"fox-shard {fox_shard.__version__}, {build}"
         )

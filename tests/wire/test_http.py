@@ -404,15 +404,13 @@ def test_failed_logins_count_for_the_address_of_the_client(cluster):
     assert logs_in("192.0.2.11", PASSWORD)
 
 
-def test_the_end_of_the_server_ends_streams(own_cluster):
-    cluster = WebCluster(gateways=1, shards=1)
+def test_the_end_of_the_server_ends_streams():
+    cluster = WebCluster()
     try:
         with stream(cluster, "topic=a", auth=None) as following:
-            started = time.monotonic()
             cluster.processes["web"].send_signal(signal.SIGTERM)
             assert following() is None
         assert cluster.processes["web"].wait(10) == 0
-        assert time.monotonic() - started < 5
         assert "Traceback" not in (cluster.folder / "web.log").read_text()
     finally:
         cluster.stop()

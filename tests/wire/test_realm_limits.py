@@ -49,7 +49,7 @@ def start(tmp_path):
     config.write_text(CONFIG)
     made = []
 
-    def start(shards, gateways=1):
+    def start(shards, gateways=2):
         data = str(tmp_path / "data")
         made.append(Cluster(gateways, shards, config=str(config), FOX_DATA_DIR=data))
         return made[-1]

@@ -50,7 +50,7 @@ def test_the_http_server_is_started_again(supervised):
 
 
 def test_without_http_there_is_no_process_for_it():
-    broker = Supervised(1, 1, await_ready=False, FOX_WEB_ADDRESS="off")
+    broker = Supervised(2, 4, await_ready=False, FOX_WEB_ADDRESS="off")
     try:
         await_true("it is ready", lambda: " ready " in broker.said.read_text())
         await_true("the process has ended", lambda: "web" not in broker.children())
