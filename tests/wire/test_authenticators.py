@@ -155,6 +155,7 @@ async def test_a_callee_that_leaves_with_the_question_lets_nobody_in(wamp):
     session.disconnect()
     with pytest.raises(ConnectionError, match=f"{FAILED}: the authentication failed"):
         await joining
+    await session.closed
 
 
 async def test_an_async_function_answers_or_is_canceled(wamp):
