@@ -8,14 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, final
+from typing import final
 
 from fox_shard.embedded.junction import Junction
 from fox_shard.runtime.notices import log_notices
+from fox_shard.runtime.tick_timer import TickTimer
 from fox_shard.store.store import Store
-
-SOONEST: Final = 0.001
-"""Seconds until the next tick, at the least."""
 
 
 @final
@@ -45,8 +43,7 @@ class JunctionShell:
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self._scheduled = False
         self._stopped = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._timer = TickTimer(self._loop, self._tick)
         self._reports: asyncio.TimerHandle | None = None
         # Set at the end of each turn.
         self._turned = asyncio.Event()
@@ -101,19 +98,9 @@ class JunctionShell:
             self._scheduled = True
             self._loop.call_soon(self._turn)
         self._turned.set()
-        self._arm(now)
-
-    def _arm(self, now: float) -> None:
-        due = self._junction.due
-        if self._timer is not None:
-            if self._due <= due:
-                return
-            self._timer.cancel()
-        self._due = due
-        self._timer = self._loop.call_at(max(due, now + SOONEST), self._tick)
+        self._timer.arm(self._junction.due, now)
 
     def _tick(self) -> None:
-        self._timer = None
         self._guard(lambda: self._junction.tick(self._loop.time()))
         self._turn()
 
@@ -154,6 +141,6 @@ class JunctionShell:
             await asyncio.to_thread(store.close)
         await asyncio.sleep(0)
         self._stopped = True
-        for timer in (self._timer, self._reports):
-            if timer is not None:
-                timer.cancel()
+        self._timer.cancel()
+        if self._reports is not None:
+            self._reports.cancel()

@@ -10,17 +10,15 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.runtime.notices import log_notices
+from fox_shard.runtime.tick_timer import TickTimer
 
 _log = logging.getLogger("fox")
-
-SOONEST: Final = 0.001
-"""Seconds until the next tick, at the least."""
 
 
 @final
@@ -51,8 +49,7 @@ class WireShell:
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self._scheduled = False
         self._stopped = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._timer = TickTimer(self._loop, self._tick)
         self._reports: asyncio.TimerHandle | None = None
         self._wire = Wire(
             node.name,
@@ -79,9 +76,9 @@ class WireShell:
         """Send what is left, and let go of the sockets."""
         self._turn()
         self._stopped = True
-        for timer in (self._timer, self._reports):
-            if timer is not None:
-                timer.cancel()
+        self._timer.cancel()
+        if self._reports is not None:
+            self._reports.cancel()
         for descriptor in (*self._wire.descriptors, self._wire.tap.fileno()):
             self._loop.remove_reader(descriptor)
         self._wire.close()
@@ -126,19 +123,9 @@ class WireShell:
             log_notices(self._node)
         if self._wire.read_on():
             self.schedule_flush()
-        self._arm(now)
-
-    def _arm(self, now: float) -> None:
-        due = self._node.deadline.at
-        if self._timer is not None:
-            if self._due <= due:
-                return
-            self._timer.cancel()
-        self._due = due
-        self._timer = self._loop.call_at(max(due, now + SOONEST), self._tick)
+        self._timer.arm(self._node.deadline.at, now)
 
     def _tick(self) -> None:
-        self._timer = None
         self._guard(lambda: self._node.tick(self._loop.time()))
         self._turn()
 

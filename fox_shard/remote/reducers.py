@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from fox_shard.client import Session
+from fox_shard.remote.columns import print_columns
 from fox_shard.remote.connecting import DONE
 from fox_shard.remote.values import as_name
 
@@ -41,11 +42,7 @@ def list_reducers(router: Session, *, json: bool) -> int:
         return DONE
     time.sleep(INTERVAL)
     folded = {_identity(reducer): reducer["folded"] for reducer in before}
-    lines = [HEAD, *(_line(reducer, folded) for reducer in _reducers(router))]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+    print_columns(HEAD, (_line(reducer, folded) for reducer in _reducers(router)))
     return DONE
 
 

@@ -6,6 +6,7 @@ Owns: what is printed. Never: what a server knows of sessions (WAMP #session-met
 from typing import Any, Final
 
 from fox_shard.client import Refused, Session
+from fox_shard.remote.columns import print_columns
 from fox_shard.remote.connecting import DONE
 from fox_shard.remote.values import as_json, as_name
 
@@ -28,11 +29,7 @@ def list_sessions(router: Session, *, json: bool) -> int:
         for session in found:
             print(as_json(session))
         return DONE
-    lines = [HEAD, *map(_line, found)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+    print_columns(HEAD, map(_line, found))
     return DONE
 
 

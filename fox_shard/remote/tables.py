@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from fox_shard.client import Session
+from fox_shard.remote.columns import print_columns
 from fox_shard.remote.connecting import DONE, NO, tell
 from fox_shard.remote.values import as_json, as_name, from_text, value_of
 from fox_shard.tables.groups import Group
@@ -36,11 +37,8 @@ def list_tables(router: Session, *, json: bool) -> int:
     if not tables:
         print("There are no tables.")
         return DONE
-    lines = [HEAD, *((as_name(one["table"]), str(one["rows"]), _state(one)) for one in tables)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+    rows = ((as_name(one["table"]), str(one["rows"]), _state(one)) for one in tables)
+    print_columns(HEAD, rows)
     return DONE
 
 

@@ -23,6 +23,7 @@ from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.runtime.interpreter import settle_garbage, share_with_store
 from fox_shard.runtime.metrics import report_interval
 from fox_shard.runtime.notices import log_notices
+from fox_shard.runtime.tick_timer import TickTimer
 from fox_shard.runtime.watchdog import Watchdog
 from fox_shard.store.store import Store
 
@@ -31,9 +32,6 @@ _log = logging.getLogger("fox")
 
 ALONE = 8
 """Turns with one cause each after which a batch is taken to have come by itself."""
-
-SOONEST = 0.001
-"""Seconds until the next tick, at the least."""
 
 
 @final
@@ -67,8 +65,7 @@ class Shell:
         # What has asked for the flush of this turn, and how many turns have had one cause each.
         self._causes = self._single_turns = 0
         self._stopped = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0
+        self._timer = TickTimer(self._loop, self._tick)
         self._report_interval = report_interval(config)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
@@ -123,8 +120,7 @@ class Shell:
             await asyncio.sleep(0)
             self._flush()
         self._stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self._health.close()
         for descriptor in (*self.wire.descriptors, self.wire.tap.fileno()):
             self._loop.remove_reader(descriptor)
@@ -194,7 +190,7 @@ class Shell:
             log_notices(self.node)
         if self.wire.read_on():
             self.schedule_flush()
-        self._arm(now)
+        self._timer.arm(self.node.deadline.at, now)
 
     def _forget(self) -> None:
         for peer in self.node.forgotten:
@@ -210,17 +206,7 @@ class Shell:
             self.node.journal.outcome(ticket, why, self._loop.time())
             self.schedule_flush()
 
-    def _arm(self, now: float) -> None:
-        due = self.node.deadline.at
-        if self._timer is not None:
-            if self._due <= due:
-                return
-            self._timer.cancel()
-        self._due = due
-        self._timer = self._loop.call_at(max(due, now + SOONEST), self._tick)
-
     def _tick(self) -> None:
-        self._timer = None
         self.node.tick(self._loop.time())
         self._flush()
 

@@ -1,0 +1,15 @@
+"""Tables in a terminal.
+
+Owns: the widths of columns. Never: what stands in them.
+"""
+
+from collections.abc import Iterable, Sequence
+
+
+def print_columns(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table with that head; each column is as wide as its widest text."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
