@@ -303,6 +303,8 @@ class Cluster(Places):
     def end(self):
         """Check the processes and logs, stop in any case, and check that all exit codes are 0."""
         try:
+            # A process that has been started again just now may not handle SIGTERM yet.
+            self.await_ready(unless=self._all_run)
             self.check(())
         finally:
             codes = self.stop()
