@@ -15,7 +15,15 @@ from bench.loop import Closed
 from bench.measure import Cost
 from bench.payload import Miscount
 from bench.scenarios import SCENARIOS, Scenario, Terms
-from bench.servers import FoxServe, FoxShard, FoxWamp, Missing, Mosquitto, Server
+from bench.servers import (
+    FoxServe,
+    FoxShard,
+    FoxWamp,
+    Missing,
+    Mosquitto,
+    Server,
+    ThinnestRelay,
+)
 
 _NAP_HELP = "the generator naps for this share of a window's time, e.g. 0.4 (0: never)"
 
@@ -27,10 +35,12 @@ def main() -> int:
     """
     options = _options()
     idle.raise_descriptor_limit()
-    makers: list[Callable[[], Server]] = [Mosquitto, FoxWamp] if options.peers else []
+    makers: list[Callable[[], Server]] = []
+    if options.peers:
+        makers = [FoxServe, Mosquitto, FoxWamp, ThinnestRelay]
     if options.server:
-        others: list[type[FoxServe] | type[Mosquitto] | type[FoxWamp]]
-        others = [FoxServe, Mosquitto, FoxWamp]
+        others: list[type[FoxServe] | type[Mosquitto] | type[FoxWamp] | type[ThinnestRelay]]
+        others = [FoxServe, Mosquitto, FoxWamp, ThinnestRelay]
         makers = [maker for maker in others if maker.name in options.server]
     if not options.server or FoxShard.name in options.server:
         makers.insert(0, lambda: FoxShard(options.gateways, options.shards, traced=options.syncs))
@@ -69,7 +79,8 @@ def _load(servers: list[Server], options: argparse.Namespace) -> int:
         rows = _comparisons(scenario, capable, costs)
         failed += any(row.target is not None and row.ratio > row.target for row in rows)
         for row in rows:
-            print(f"{'':<26}{report.verdict(row.ours, row.theirs, row.target)}")
+            verdict = report.verdict(row.ours, row.theirs, row.target)
+            print(f"{'':<26}{row.server} beside {row.peer}: {verdict}")
         compared += rows
         sys.stdout.flush()
     if options.table:
@@ -115,16 +126,18 @@ def _alternating(
 def _comparisons(
     scenario: Scenario, servers: list[Server], costs: dict[str, list[Cost]]
 ) -> list[table.Comparison]:
-    """Return our cost beside that of each peer, if all of them could be measured."""
-    if len(servers) < 2 or servers[0].name != FoxShard.name or not all(costs.values()):
+    """Return what our servers cost beside each peer, if all of them could be measured."""
+    if not all(costs.values()):
         return []
-    ours = report.middle(costs[servers[0].name])
+    middles = {server.name: report.middle(costs[server.name]) for server in servers}
+    ours = [name for name in middles if name in (FoxShard.name, FoxServe.name)]
     return [
         table.Comparison(
-            scenario.name, server.name, ours, report.middle(costs[server.name]), scenario.target
+            scenario.name, name, peer, middles[name], middles[peer], scenario.target(name, peer)
         )
-        for server in servers[1:]
-        if server.name != FoxServe.name
+        for name in ours
+        for peer in middles
+        if peer not in ours and (name, peer) != (FoxServe.name, ThinnestRelay.name)
     ]
 
 
@@ -153,7 +166,7 @@ def _chosen(options: argparse.Namespace) -> Iterator[Scenario]:
         if options.only:
             if any(fnmatch.fnmatch(scenario.name, pattern) for pattern in options.only):
                 yield scenario
-        elif not options.peers or scenario.target is not None or scenario.in_table:
+        elif not options.peers or scenario.in_table:
             yield scenario
 
 
@@ -194,7 +207,7 @@ def _at_rest(servers: list[Server], options: argparse.Namespace) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--peers", action="store_true", help="alternate with mosquitto, fox-wamp")
+    parser.add_argument("--peers", action="store_true", help="alternate with the peers")
     parser.add_argument("--server", action="append", help="only this one (may be repeated)")
     parser.add_argument("--only", action="append", metavar="PATTERN", help="e.g. 'mqtt-qos0-*'")
     parser.add_argument("--seconds", type=float, default=None, help="of each run (4; --idle 10)")

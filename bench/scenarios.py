@@ -11,7 +11,7 @@ from typing import TypeVar
 from bench import connecting, mqtt_load, sparse, wamp_load
 from bench.load import Load
 from bench.measure import Cost, owner
-from bench.servers import Server
+from bench.servers import FoxServe, Server, ThinnestRelay
 from bench.shape import WINDOW, WINDOW_ACKNOWLEDGED, WINDOW_EACH, Shape
 
 PACE = 500.0  # messages per second in the latency scenarios
@@ -29,12 +29,19 @@ class Scenario:
     shape: Shape
     serializer: wamp_load.Serializer = wamp_load.JSON
     plan: sparse.Plan | None = None
-    in_table: bool = False  # of the comparison with the peers; rows with a target are in any case
+    shown: bool = False  # in the comparison with the peers; rows with a target are in any case
 
     @property
-    def target(self) -> float | None:
-        """The highest acceptable ratio of our CPU per message to the peer's; None: no target."""
-        return _TARGETS.get(self.name)
+    def in_table(self) -> bool:
+        """Whether this is a row of the comparison with the peers."""
+        return self.shown or self.name in _TARGETS
+
+    def target(self, server: str, peer: str) -> float | None:
+        """The highest acceptable ratio of our server's CPU per message to the peer's, or None."""
+        if peer == ThinnestRelay.name:
+            return None
+        targets = _TARGETS_IN_ONE_PROCESS if server == FoxServe.name else _TARGETS
+        return targets.get(self.name)
 
     def runs_on(self, server: Server) -> bool:
         """Whether the server speaks this protocol and serializer."""
@@ -216,6 +223,12 @@ _TARGETS = {
     "wamp-json-1-100": 0.1,
 }
 
+_TARGETS_IN_ONE_PROCESS = {
+    "mqtt-qos0-1-1-w1": 3.0,
+    "mqtt-qos0-1-1": 0.6,
+    "mqtt-pairs-1000": 3.0,
+}
+
 
 WINDOWS = (1, 4, 16, 64, 512)
 """Messages in flight in the rows that show what one message costs, and what many together do."""
@@ -228,7 +241,7 @@ def _window_rows(qos: int) -> Iterator[Scenario]:
         if window != usual.window:
             name = f"mqtt-qos{qos}-1-1-w{window}"
             shape = usual._replace(window=window)
-            yield Scenario(name, "mqtt", throughput, shape, in_table=True)
+            yield Scenario(name, "mqtt", throughput, shape, shown=True)
 
 
 SPARSE_CONNECTIONS = (1_000, 10_000)
@@ -251,7 +264,7 @@ def _sparse_rows() -> Iterator[Scenario]:
             name = f"mqtt-of-{connections_}-{rate}"
             plans[name] = sparse.Plan(connections_, connections_, rate, 0, both=True)
     for name, plan in plans.items():
-        yield Scenario(name, "mqtt", now_and_then, Shape(), plan=plan, in_table=True)
+        yield Scenario(name, "mqtt", now_and_then, Shape(), plan=plan, shown=True)
 
 
 def _mqtt_rows() -> Iterator[Scenario]:
@@ -261,17 +274,17 @@ def _mqtt_rows() -> Iterator[Scenario]:
                 yield Scenario(f"mqtt-qos{qos}-{form}", "mqtt", throughput, shape)
         yield from _window_rows(qos)
     yield from _sparse_rows()
-    yield Scenario("mqtt-qos0-latency", "mqtt", latency, Shape(), in_table=True)
+    yield Scenario("mqtt-qos0-latency", "mqtt", latency, Shape(), shown=True)
     yield Scenario("mqtt-connect", "mqtt", connections, Shape())
 
 
 def _wamp_rows(short: str, serializer: wamp_load.Serializer) -> Iterator[Scenario]:
-    def row(form: str, run: Run, shape: Shape, *, in_table: bool = True) -> Scenario:
+    def row(form: str, run: Run, shape: Shape, *, shown: bool = True) -> Scenario:
         name = f"wamp-{short}-{form}"
-        return Scenario(name, "wamp", run, shape, serializer, in_table=in_table)
+        return Scenario(name, "wamp", run, shape, serializer, shown=shown)
 
     for form, shape in _shapes(0).items():
-        yield row(form, throughput, shape, in_table=False)
+        yield row(form, throughput, shape, shown=False)
     for window in (1, 16):
         yield row(f"1-1-w{window}", throughput, Shape(window=window))
     for window in (1, 16):

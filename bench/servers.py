@@ -198,6 +198,32 @@ class FoxServe(FoxShard):
         for address in (self.mqtt, self.wamp):
             self._await_listeners(address[1], 1)
 
+    @property
+    def kinds(self) -> list[str]:
+        """What each process is, in the order of `pids`."""
+        return [self.name]
+
+
+class ThinnestRelay(Server):
+    """The thinnest relay of messages over ZeroMQ in Python (`bench.relay`), which is no broker."""
+
+    name = "relay"
+    version = "-"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mqtt = ("127.0.0.1", free_port())
+        path = str(self.folder / "relay")
+        command = [sys.executable, "-m", "bench.relay"]
+        self._spawn("shard", [*command, "shard", path], {})
+        self._spawn("gateway", [*command, "gateway", str(self.mqtt[1]), path], {})
+        self._await_listeners(self.mqtt[1], 1)
+
+    @property
+    def kinds(self) -> list[str]:
+        """What each process is, in the order of `pids`."""
+        return ["shard", "gateway"]
+
 
 class Mosquitto(Server):
     """Debian's mosquitto, without a log and without limits on queues and messages in flight."""

@@ -11,19 +11,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.measure import Cost
+from bench.servers import FoxServe, ThinnestRelay
 
 _BEGIN, _END = "<!-- table: begin -->", "<!-- table: end -->"
-_HEAD = "| scenario | CPU µs | p50 ms | peer | its CPU µs | its p50 ms | ratio | target |"
-_RULE = "|---|--:|--:|---|--:|--:|--:|--:|"
+_HEAD = "| scenario | server | CPU µs | p50 ms | peer | its CPU µs | its p50 ms | ratio | target |"
+_RULE = "|---|---|--:|--:|---|--:|--:|--:|--:|"
 _WORSE = 1.15
 """A ratio that has grown by more than this is a regression: two runs of one build differ by up to
 a tenth."""
 
 
 class Comparison(NamedTuple):
-    """A row: our cost beside a peer's. target: the highest ratio wanted, or None."""
+    """A row: the cost of a server of ours beside a peer's.
+
+    target: the highest ratio wanted, or None.
+    """
 
     scenario: str
+    server: str
     peer: str
     ours: Cost
     theirs: Cost
@@ -39,9 +44,10 @@ def regressions(file: Path, rows: Sequence[Comparison]) -> list[str]:
     """Return a sentence for each row whose ratio has grown since `file` was written."""
     last = _ratios(file.read_text())
     return [
-        f"{row.scenario} beside {row.peer}: ratio {row.ratio:.2f}, was {before:.2f}"
+        f"{row.scenario}, {row.server} beside {row.peer}: ratio {row.ratio:.2f}, was {before:.2f}"
         for row in rows
-        if (before := last.get((row.scenario, row.peer))) and row.ratio > _WORSE * before
+        if (before := last.get((row.scenario, row.server, row.peer)))
+        and row.ratio > _WORSE * before
     ]
 
 
@@ -55,7 +61,8 @@ def write(file: Path, rows: Sequence[Comparison], about: Mapping[str, str]) -> N
     if _BEGIN not in text or _END not in text:
         raise ValueError(f"{file} has no lines {_BEGIN} and {_END}")
     lines = [f"* {name}: {value}" for name, value in about.items()]
-    lines += ["", _HEAD, _RULE, *map(_line, rows)]
+    for kind in (_is_of_the_cluster, _is_of_one_process, _is_of_the_floor):
+        lines += ["", _HEAD, _RULE, *(_line(row) for row in rows if kind(row))]
     start, end = text.index(_BEGIN) + len(_BEGIN), text.index(_END)
     file.write_text(text[:start] + "\n" + "\n".join(lines) + "\n" + text[end:])
 
@@ -70,11 +77,24 @@ def machine() -> dict[str, str]:
     }
 
 
+def _is_of_the_floor(row: Comparison) -> bool:
+    return row.peer == ThinnestRelay.name
+
+
+def _is_of_one_process(row: Comparison) -> bool:
+    return row.server == FoxServe.name
+
+
+def _is_of_the_cluster(row: Comparison) -> bool:
+    return not _is_of_the_floor(row) and not _is_of_one_process(row)
+
+
 def _line(row: Comparison) -> str:
     target = "" if row.target is None else f"{row.target:.2f}"
     ratio = f"{row.ratio:.2f}" + (" (missed)" if row.target and row.ratio > row.target else "")
     cells = [
         row.scenario,
+        row.server,
         f"{row.ours.broker:.2f}",
         _milliseconds(row.ours),
         row.peer,
@@ -90,11 +110,11 @@ def _milliseconds(cost: Cost) -> str:
     return "" if cost.p50 is None else f"{cost.p50:.2f}"
 
 
-def _ratios(text: str) -> dict[tuple[str, str], float]:
-    """Return the ratios of the table in `text` by scenario and peer."""
+def _ratios(text: str) -> dict[tuple[str, str, str], float]:
+    """Return the ratios of the table in `text` by scenario, server and peer."""
     found = {}
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == len(_HEAD.strip("|").split("|")) and cells[4][:1].isdigit():
-            found[cells[0], cells[3]] = float(cells[6].split()[0])
+        if len(cells) == len(_HEAD.strip("|").split("|")) and cells[5][:1].isdigit():
+            found[cells[0], cells[1], cells[4]] = float(cells[7].split()[0])
     return found

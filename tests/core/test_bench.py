@@ -153,8 +153,9 @@ def test_a_sparse_load_gives_each_subscriber_one_publisher_or_all_the_only_one()
     assert not pairs.fans_out
 
 
-def compared(scenario, ours, target=None):
-    return table.Comparison(scenario, "peer", Cost(1, ours, 1, 0.5, 1.0), Cost(1, 10.0, 1), target)
+def compared(scenario, ours, target=None, server="fox-shard", peer="mosquitto"):
+    cost, other = Cost(1, ours, 1, 0.5, 1.0), Cost(1, 10.0, 1)
+    return table.Comparison(scenario, server, peer, cost, other, target)
 
 
 @pytest.fixture
@@ -170,9 +171,29 @@ def test_the_table_is_written_in_its_place_and_only_what_became_worse_is_a_regre
     text = page.read_text()
     assert text.startswith("before\n<!-- table: begin -->\n* date: 2026-11-29\n")
     assert text.endswith("<!-- table: end -->\nafter\n")
-    assert "| b | 5.00 | 0.50 | peer | 10.00 |  | 0.50 (missed) | 0.40 |" in text
+    assert "| b | fox-shard | 5.00 | 0.50 | mosquitto | 10.00 |  | 0.50 (missed) | 0.40 |" in text
     found = table.regressions(page, [compared("a", 24.0), compared("b", 5.5), compared("c", 9.0)])
-    assert found == ["a beside peer: ratio 2.40, was 2.00"]
+    assert found == ["a, fox-shard beside mosquitto: ratio 2.40, was 2.00"]
+
+
+def test_each_server_of_ours_and_the_floor_have_tables_of_their_own(page):
+    rows = [
+        compared("a", 20.0),
+        compared("a", 15.0, peer="relay"),
+        compared("a", 5.0, server="fox-serve"),
+        compared("b", 30.0),
+    ]
+    table.write(page, rows, {})
+    lines = page.read_text().splitlines()
+    order = [line.split(" | ")[:3] for line in lines if line.startswith(("| a", "| b"))]
+    assert order == [
+        ["| a", "fox-shard", "20.00"],
+        ["| b", "fox-shard", "30.00"],
+        ["| a", "fox-serve", "5.00"],
+        ["| a", "fox-shard", "15.00"],
+    ]
+    found = table.regressions(page, [compared("a", 9.0, server="fox-serve")])
+    assert found == ["a, fox-serve beside mosquitto: ratio 0.90, was 0.50"]
 
 
 def test_a_table_that_is_written_again_replaces_the_last_one(page):
