@@ -7,6 +7,7 @@
 # make chaos        SECONDS=120 of load while processes are killed and stopped at random; SEED=n: the same
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
 # make setup        .venv with everything in it; make runtime: only with what the server needs
+# make docs         build/site: the documentation as web pages; a link that leads nowhere fails
 # make conformance  docs/wamp-conformance.md anew, from the tests' citations of WAMP
 # make clean        removes what the other targets made, but not data/
 # make help         prints these lines
@@ -31,7 +32,7 @@ WORKERS ?= 2
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -ra
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime setup run test test-all lint compile simulate chaos bench bench-peers conformance clean
+.PHONY: help runtime setup run test test-all lint compile simulate chaos bench bench-peers docs conformance clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -103,6 +104,10 @@ bench: runtime
 
 bench-peers: runtime
 	$(BIN)/python -m bench --peers --table docs/bench.md
+
+# The variable silences an advertisement of the theme.
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "make: the pages are in build/site"
 
 conformance: runtime
 	$(BIN)/python tools/conformance.py

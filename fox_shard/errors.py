@@ -195,7 +195,7 @@ class PayloadSizeExceeded(Refusal):
 
 
 class QueueFull(Refusal):
-    """The queue of calls is full (`rpc.queue_limit`, `rpc.queue_bytes`)."""
+    """Too many calls wait for a procedure (`rpc.queue_limit`, `rpc.queue_bytes`) or a reducer."""
 
     uri = "fox.error.queue_full"
     reason = 0x97

@@ -6,6 +6,7 @@ which of them it shows. Citations are read from the sources of the tests, which 
 """
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -124,7 +125,8 @@ def mistakes(book: dict[str, Chapter], cited: dict[str, list[tuple[str, str]]]) 
 
 
 def cell(text: str) -> str:
-    """Return the text as a cell of a table."""
+    """Return the text as a cell of a table; what it links to on its own page is not on ours."""
+    text = re.sub(r"\[([^\]]+)\]\(#[^)]+\)", r"\1", text)
     return " ".join(text.split()).replace("|", "\\|")
 
 

@@ -44,10 +44,10 @@ def not_under_nohup():
 class Program:
     """A process whose standard output is read by lines, and which the end of `with` kills."""
 
-    def __init__(self, command, environment):
+    def __init__(self, command, environment, folder=ROOT):
         self.process = subprocess.Popen(
             [str(part) for part in command],
-            cwd=ROOT,
+            cwd=folder,
             env={**environment, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,0 +1,22 @@
+"""docs/errors.md says what the sources say, and names every reason."""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import error_reference  # noqa: E402
+
+
+def test_the_page_is_as_the_sources_are():
+    same = error_reference.PAGE.read_text() == error_reference.page()
+    assert same, "say `python tools/error_reference.py`: the sources have changed"
+
+
+def test_it_has_every_error_and_reason_of_the_server():
+    text = "".join(path.read_text() for path in (ROOT / "fox_shard").rglob("*.py"))
+    named = set(re.findall(r'"(fox\.(?:error|close)\.\w+)"', text))
+    listed = set(re.findall(r"^\| `([a-z_.]+)`", error_reference.page(), re.MULTILINE))
+    assert named <= listed
