@@ -5,7 +5,6 @@ On the site, an example has a page with its text, and a test is named without a 
 
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
@@ -31,7 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, **_: object) -> str:
     """Let links lead to the pages of examples; what has no page is only named."""
 
     def replace(match: re.Match[str]) -> str:

@@ -23,34 +23,37 @@ HEAD = """\
 
 This page is made from the sources by `tools/error_reference.py`.
 
-In WAMP, an error is an ERROR or an ABORT with this URI. Its first argument is a sentence for a person,
-which says what was wrong and what would be right. [Over HTTP](http.md#errors) it is a problem document
-with the status of the table. MQTT 3.1.1 has no errors but in the answers to CONNECT and SUBSCRIBE:
-there, what is refused is dropped and counted.
+In WAMP, an error is an ERROR or an ABORT with this URI. Its first argument is a sentence for a
+person, which says what was wrong and what would be right. [Over HTTP](http.md#errors) it is a
+problem document with the status of the table. MQTT 3.1.1 has no errors but in the answers to
+CONNECT and SUBSCRIBE: there, what is refused is dropped and counted.
 
 | error | HTTP | when |
 |---|---|---|
 """
 
-REASONS = """
+OF_REASONS = """
 ## Reasons
 
-A session or a subscription can end by the server's decision. In WAMP, the reason is in GOODBYE, or in
-UNSUBSCRIBED or UNREGISTERED with the request 0.
+A session or a subscription can end by the server's decision. In WAMP, the reason is in GOODBYE, or
+in UNSUBSCRIBED or UNREGISTERED with the request 0.
 
 | reason | when |
 |---|---|
-| `fox.close.session_taken_over` | another MQTT client uses this client's identifier now |
-| `fox.close.snapshot` | the subscription with `snapshot` has got all keys that there are, and ends |
-| `fox.close.stood_still` | the session's gateway stood still until the others declared it gone; join again |
-| `fox.close.table_defined` | the subscription's topic has become a [table](tables.md#rows), and its events are rows |
-| `fox.close.token_expired` | the token with which the client has logged in is no longer valid |
-| `fox.close.user_removed` | the user is no longer there, or has another password, key or role |
-| `wamp.close.close_realm` | the client said so |
-| `wamp.close.goodbye_and_out` | the answer to a GOODBYE |
-| `wamp.close.killed` | `wamp.session.kill` and its like ended the session |
-| `wamp.close.system_shutdown` | the server, or the session's gateway, stops |
 """
+
+REASONS = {
+    "fox.close.session_taken_over": "another MQTT client uses this client's identifier now",
+    "fox.close.snapshot": "the subscription with `snapshot` has got all keys that there are",
+    "fox.close.stood_still": "the session's gateway stood still and was declared gone; join again",
+    "fox.close.table_defined": "the topic is a [table](tables.md#rows) now; its events are rows",
+    "fox.close.token_expired": "the token with which the client has logged in is no longer valid",
+    "fox.close.user_removed": "the user is gone, or has another password, key or role",
+    "wamp.close.close_realm": "the client said so",
+    "wamp.close.goodbye_and_out": "the answer to a GOODBYE",
+    "wamp.close.killed": "`wamp.session.kill` and its like ended the session",
+    "wamp.close.system_shutdown": "the server, or the session's gateway, stops",
+}
 
 NO_OTHER = {"wamp.error.runtime_error": "What no other error says; its sentence does."}
 """When, of what is raised by its base class."""
@@ -88,7 +91,8 @@ def lines() -> Iterator[str]:
 
 def page() -> str:
     """Return the page."""
-    return HEAD + "\n".join(lines()) + "\n" + REASONS
+    reasons = (f"| `{uri}` | {when} |" for uri, when in REASONS.items())
+    return "\n".join([HEAD + "\n".join(lines()), OF_REASONS + "\n".join(reasons), ""])
 
 
 if __name__ == "__main__":

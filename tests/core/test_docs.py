@@ -140,6 +140,12 @@ def test_the_links_and_files_of_a_page_exist(page):
         assert (ROOT / "fox_shard" / path).exists(), path
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_line_is_a_heading_by_mistake(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert not re.findall(r"^#+[^# \n].*", text, re.MULTILINE)
+
+
 def test_the_index_lists_all_pages():
     listed = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "index.md").read_text())
     assert sorted([*listed, "index.md"]) == [page.name for page in PAGES]

@@ -2,9 +2,9 @@
 
 Owns: saving its files, entering its commands, comparing what they print. Never: what pages say.
 
-A block is a file if the words before it say "Save this as `name`". A block in `console` has commands,
-and what each prints; one that goes on gets a shell of its own. A block in `text` has what the first
-of these that watches prints next.
+A block is a file if the words before it say "Save this as `name`". A block in `console` has
+commands, and what each prints; one that goes on gets a shell of its own. A block in `text` has what
+the first of these that watches prints next.
 """
 
 import os
@@ -112,7 +112,9 @@ class Newcomer:
 
     def run(self, command):
         """Run a command in a shell of its own; the page goes on when it has begun its work."""
-        program = Program(["sh", "-c", f"exec {self._here(command)}"], self.environment, self.folder)
+        program = Program(
+            ["sh", "-c", f"exec {self._here(command)}"], self.environment, self.folder
+        )
         self.running.append((command, program))
         if client := re.search(r" -i (\w+) ", command):
             sessions = ".venv/bin/fox sessions ls"
