@@ -4,11 +4,11 @@ Owns: reading it, its mode, and what is wrong with it. Never: signatures (see `w
 """
 
 import os
-import stat
 from pathlib import Path
 
 import msgspec
 
+from fox_shard.users.secret_file import exposing_mode
 from fox_shard.web.signatures import SigningKey
 
 
@@ -26,15 +26,15 @@ def read_signing_keys(path: str) -> tuple[SigningKey, ...]:
         return ()
     try:
         with Path(path).open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            mode = exposing_mode(os.fstat(file.fileno()), os.getuid())
             text = file.read()
         keys = msgspec.toml.decode(text, type=_File).key
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SigningKeysFileError(f"Cannot read web.keys, {path}: {reason}.") from error
-    if mode & 0o077:
+    if mode:
         raise SigningKeysFileError(
-            f"{path} has the mode {mode:04o}, so others on this machine may read it: chmod 600."
+            f"{path} has the mode {mode}, so others on this machine may read it: chmod 600."
         )
     if len({one.key for one in keys}) < len(keys):
         raise SigningKeysFileError(f"{path} has two keys of one name.")

@@ -7,7 +7,6 @@ Owns: when they are read, and the limits of a request. Never: what they are (see
 import asyncio
 import logging
 import os
-import stat
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from fox_shard.errors import StartError
 from fox_shard.gateway.auth.token_keys import TokenKeys, TokenKeysError, read_key, read_key_set
 from fox_shard.gateway.auth.tokens import Tokens
 from fox_shard.gateway.core import Gateway
+from fox_shard.users.secret_file import exposing_mode
 
 _log = logging.getLogger("fox")
 
@@ -129,7 +129,7 @@ def read_file(settings: Jwt) -> TokenKeys:
     """Return the keys of a file. Raises TokenKeysError."""
     try:
         with Path(settings.key or settings.jwks).open("rb") as file:
-            if settings.is_secret and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            if settings.is_secret and exposing_mode(os.fstat(file.fileno()), os.getuid()):
                 raise TokenKeysError("may be read by others on this machine: chmod 600")
             data = file.read(settings.jwks_size + 1)
     except OSError as error:

@@ -7,7 +7,6 @@ Owns: reading and writing it, its mode, and the place of a mistake. Never: when 
 import fcntl
 import json
 import os
-import stat
 import tomllib
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from fox_shard.errors import StartError
+from fox_shard.users.secret_file import exposing_mode
 from fox_shard.users.user import DuplicateUser, Scram, User, Users, WampCra
 
 MODE: Final = 0o600
@@ -42,10 +42,9 @@ def read(path: Path) -> Users | None:
     """Return the users; None if there is no file. Raises UsersFileError."""
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
+            if mode := exposing_mode(os.fstat(file.fileno()), os.getuid()):
                 raise UsersFileError(
-                    f"{path} has the mode {mode:04o}, so others on this machine may read it: "
+                    f"{path} has the mode {mode}, so others on this machine may read it: "
                     f"chmod 600 {path}"
                 )
             text = file.read().decode()
