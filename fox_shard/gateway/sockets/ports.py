@@ -45,12 +45,14 @@ class Claims:
         Nothing is claimed if the file cannot be made, because there is no temporary folder or it
         belongs to another user.
         """
+        if self._folder is None:
+            return
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._folder.stat().st_uid != os.getuid():
                 return
             path = self._folder / f"{port}-{ip}"
-            for other in self._overlapping(ip, port):
+            for other in _overlapping(self._folder, ip, port):
                 if other != path and (owner := _owner(other)) not in ("", self._owner):
                     raise AddressTaken(owner)
             file = path.open("a+", encoding="utf-8")
@@ -76,27 +78,35 @@ class Claims:
                 return
         raise AddressTaken(owner)
 
-    def _overlapping(self, ip: str, port: int) -> Iterator[Path]:
-        """Yield the files of addresses that overlap with this one: one of the two is a wildcard."""
-        mine = ip_address(ip)
-        for path in self._folder.glob(f"{port}-*"):
-            theirs = ip_address(path.name.partition("-")[2])
-            if mine.version == theirs.version and (mine.is_unspecified or theirs.is_unspecified):
-                yield path
-
     def drop(self) -> None:
         """Give up all claims."""
         while self._files:
             self._files.pop().close()
 
 
-def _folder() -> Path:
-    """Return the files' folder: one per user and network namespace, which has its own addresses."""
+def _overlapping(folder: Path, ip: str, port: int) -> Iterator[Path]:
+    """Yield the files of addresses that overlap with this one: one of the two is a wildcard."""
+    mine = ip_address(ip)
+    for path in folder.glob(f"{port}-*"):
+        theirs = ip_address(path.name.partition("-")[2])
+        if mine.version == theirs.version and (mine.is_unspecified or theirs.is_unspecified):
+            yield path
+
+
+def _folder() -> Path | None:
+    """Return the files' folder: one per user and network namespace, which has its own addresses.
+
+    None: there is no temporary folder, as in a container that may write nowhere.
+    """
     try:
         namespace = os.stat("/proc/self/ns/net").st_ino
     except OSError:
         namespace = 0
-    return Path(tempfile.gettempdir()) / f"fox-shard-{os.getuid()}" / f"ports-{namespace}"
+    try:
+        temporary = tempfile.gettempdir()
+    except FileNotFoundError:
+        return None
+    return Path(temporary) / f"fox-shard-{os.getuid()}" / f"ports-{namespace}"
 
 
 def _lock_exclusively(file: TextIO) -> bool:

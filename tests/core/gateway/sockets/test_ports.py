@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+from unittest.mock import Mock
 
 import pytest
 
@@ -9,6 +11,8 @@ from fox_shard.gateway.sockets.ports import AddressTaken, Claims
 
 HOLDER = """
 import sys
+import tempfile
+from unittest.mock import Mock
 from pathlib import Path
 from fox_shard.gateway.sockets.ports import Claims
 claims = Claims(sys.argv[1], Path(sys.argv[2]))
@@ -101,3 +105,8 @@ def test_no_address_is_claimed_where_no_files_can_be_made(tmp_path):
     claims = Claims(str(tmp_path / "a"), tmp_path / "file" / "ports")
     claims.add("127.0.0.1", 8080)
     Claims(str(tmp_path / "b"), tmp_path / "file" / "ports").add("127.0.0.1", 8080)
+
+
+def test_no_address_is_claimed_where_there_is_no_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", Mock(side_effect=FileNotFoundError))
+    Claims(str(tmp_path / "a")).add("127.0.0.1", 8080)
