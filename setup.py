@@ -9,6 +9,7 @@ FOX_COMPILE=1 compiles; all else about the package is in pyproject.toml.
 import json
 import os
 import sys
+import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,9 @@ from setuptools.command.build_ext import build_ext
 from setuptools.modified import newer_group
 
 ROOT = Path(__file__).parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from index_page import for_index  # noqa: E402
 
 from fox_shard.compiled import MANIFEST, Manifest, digest, hot_modules  # noqa: E402
 
@@ -77,11 +80,23 @@ def compiled_modules() -> Sequence[Any]:
     )
 
 
+def index_page() -> str:
+    """Return the text that a package index shows; its links lead to `Source` in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return for_index((ROOT / "README.md").read_text(), project.get("urls", {}).get("Source", ""))
+
+
 # Commands that are run before anything of mypyc is installed.
 DESCRIBING = {"dist_info", "egg_info", "sdist"}
 
 if __name__ == "__main__":
     if os.environ.get("FOX_COMPILE") == "1" and DESCRIBING.isdisjoint(sys.argv):
-        setup(ext_modules=compiled_modules(), cmdclass={"build_ext": BuildCompiled})
+        modules, classes = compiled_modules(), {"build_ext": BuildCompiled}
     else:
-        setup()
+        modules, classes = [], {}
+    setup(
+        ext_modules=modules,
+        cmdclass=classes,
+        long_description=index_page(),
+        long_description_content_type="text/markdown",
+    )

@@ -1,10 +1,13 @@
-"""The wheel, installed into an empty environment: `fox init`, and a server in an empty folder."""
+"""The package: what its source distribution has, and its wheel in an empty environment."""
 
+import email
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 
@@ -14,24 +17,45 @@ from cluster import END, ROOT, Places
 INSTALLING = 300.0
 """Seconds for installing the package with everything that it needs."""
 
-SOURCES = (
-    *("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py"),
-    *("conf", "fox_shard", "tools"),
+NO_SOURCES = (
+    *(".git", ".venv", "build", "data", "dist", "node_modules", "users.toml", ".peers"),
+    *("*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".coverage*", "*.sock", "*.lock"),
 )
+"""What lies in a working copy and belongs to nobody else (see .gitignore)."""
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """A wheel, built from a copy, so that what other builds have left does not get into it."""
-    copy, out = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("dist")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "users.toml")
-            shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
-        elif (ROOT / name).exists():
-            shutil.copy(ROOT / name, copy / name)
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", out, copy)
-    (found,) = out.glob("fox_shard-*.whl")
+def sources(tmp_path_factory):
+    """A copy of the sources, so that what other builds have left does not get into the package."""
+    copy = tmp_path_factory.mktemp("copy") / "sources"
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCES))
+    for path in (copy / "run").iterdir():
+        if path.name != ".gitkeep":
+            path.unlink() if not path.is_dir() else shutil.rmtree(path)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def packages(sources, tmp_path_factory):
+    """The source distribution, and the wheel that is built of it."""
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--outdir", out, sources)
+    (archive,), (wheel,) = out.glob("fox_shard-*.tar.gz"), out.glob("fox_shard-*.whl")
+    return archive, wheel
+
+
+@pytest.fixture(scope="module")
+def wheel(packages):
+    return packages[1]
+
+
+@pytest.fixture(scope="module")
+def unpacked(packages, tmp_path_factory):
+    """The folder of the source distribution."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(packages[0]) as archive:
+        archive.extractall(folder, filter="data")
+    (found,) = folder.iterdir()
     return found
 
 
@@ -44,17 +68,21 @@ def programs(wheel, tmp_path_factory):
     return folder / "bin"
 
 
+def outside():
+    """Return the environment without what leads to the build under test."""
+    hidden = ("PYTHONPATH", "PYTHONSAFEPATH", "TESTED_BUILD")
+    return {name: text for name, text in os.environ.items() if name not in hidden}
+
+
 def run(*command, env=None, **more):
-    """Run a command without the paths that lead to the build under test."""
-    hidden = ("PYTHONPATH", "PYTHONSAFEPATH")
-    environment = {name: text for name, text in (env or os.environ).items() if name not in hidden}
+    """Run a command, and return what it prints."""
     done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
         text=True,
         timeout=INSTALLING,
         check=False,
-        env=environment,
+        env=outside() if env is None else env,
         **more,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -66,6 +94,47 @@ def test_the_wheel_has_what_users_need_and_no_tests(wheel):
     assert "fox_shard/starter/fox.conf" in names
     assert "fox_shard/tap/command.py" in names
     assert not [name for name in names if name.startswith(("fox_shard/testing", "tests"))]
+
+
+def test_the_source_distribution_has_all_sources(sources, unpacked):
+    """In place of the link to conf/ it has a copy of that."""
+
+    def files(folder):
+        return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+    made = {"PKG-INFO", "setup.cfg"}
+    starter = {f"fox_shard/starter/{name}" for name in files(sources / "conf")}
+    more = files(unpacked) - files(sources) - made - starter
+    assert {name for name in more if ".egg-info/" not in name} == set()
+    assert files(sources) - files(unpacked) == set()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("mypy",),
+        ("pytest", "-q", "tests/core/topics", "tests/core/test_conf_files.py"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_source_distribution_is_all_that_developing_needs(unpacked, command):
+    environment = {**outside(), "PYTHONPATH": "."}
+    # What mypy knows of these sources it need not find out anew.
+    environment["MYPY_CACHE_DIR"] = str(ROOT / ".mypy_cache")
+    run(sys.executable, "-m", *command, cwd=unpacked, env=environment)
+
+
+def test_a_package_index_shows_the_page(packages, wheel):
+    run(sys.executable, "-m", "twine", "check", "--strict", *packages)
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert metadata["License-Expression"] == "MIT"
+    targets = re.findall(r"\]\(([^)]+)\)", metadata.get_payload())
+    assert [one for one in targets if not one.startswith(("https://", "http://", "#"))] == []
 
 
 def test_a_server_starts_in_an_empty_folder(programs):
