@@ -206,13 +206,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_upkeep(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", common: argparse.ArgumentParser
 ) -> None:
+    parents = [common, arguments.quiet()]
     command = commands.add_parser(
-        "reshard", parents=[common], help="move the stored data to another number of shards"
+        "reshard", parents=parents, help="move the stored data to another number of shards"
     )
     command.add_argument("--to", type=int, choices=range(1, 65), required=True, metavar="1..64")
     command.add_argument("--dry-run", action="store_true", help="only count what would be moved")
     command = commands.add_parser(
-        "dump", parents=[common], help="write all keys that are not weak to FILE"
+        "dump", parents=parents, help="write all keys that are not weak to FILE"
     )
     command.add_argument("--format", choices=("jsonl", "msgpack"), default="jsonl")
     command.add_argument(
@@ -220,7 +221,7 @@ def _add_upkeep(
     )
     command.add_argument("file", type=Path, nargs="?", default=Path("-"), metavar="FILE|-")
     command = commands.add_parser(
-        "load", parents=[common], help="load a dump; the server must not run"
+        "load", parents=parents, help="load a dump; the server must not run"
     )
     command.add_argument(
         "--replace", action="store_true", help="overwrite existing keys that have other values"
@@ -413,13 +414,15 @@ def _address_source(
 def _run_upkeep(options: argparse.Namespace, config: Config) -> int:
     from fox_shard.datadir.commands import run_dump, run_load, run_reshard
 
+    quiet = options.quiet
     match options.command:
         case "reshard":
-            return run_reshard(config, options.to, dry_run=options.dry_run)
+            return run_reshard(config, options.to, dry_run=options.dry_run, quiet=quiet)
         case "dump":
-            return run_dump(config, options.file, options.format, salvage=options.salvage)
+            salvage = options.salvage
+            return run_dump(config, options.file, options.format, salvage=salvage, quiet=quiet)
         case _:
-            return run_load(config, options.file, replace=options.replace)
+            return run_load(config, options.file, replace=options.replace, quiet=quiet)
 
 
 def _run_remote(options: argparse.Namespace, config: Config) -> int:

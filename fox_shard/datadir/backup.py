@@ -4,6 +4,7 @@ Owns: which keys go where, and what happens to keys that exist already. Never: f
 `generation`); the form of a dump (see `dumpfile`); which schema counts (see `definitions`).
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from itertools import chain
@@ -16,6 +17,7 @@ from fox_shard.datadir.definitions import LoadedSchemas, read_definitions, salva
 from fox_shard.datadir.dumpfile import Form, Key, Schema, event_of, key_of, read, write
 from fox_shard.datadir.generation import (
     NextGeneration,
+    count_rows,
     read_keys,
     read_rows,
     require,
@@ -24,6 +26,7 @@ from fox_shard.datadir.generation import (
     size,
     stored,
 )
+from fox_shard.progress import STRIDE, Progress, counted, unseen
 from fox_shard.shard import rows
 from fox_shard.store.file import Lookup
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
@@ -44,7 +47,13 @@ class Loaded(NamedTuple):
     replaced: int
 
 
-def dump(data_dir: Path, out: BinaryIO, form: Form, on_damage: OnDamage | None = None) -> int:
+def dump(
+    data_dir: Path,
+    out: BinaryIO,
+    form: Form,
+    on_damage: OnDamage | None = None,
+    progress: Progress = unseen,
+) -> int:
     """Write the active schemas, and all retained keys but the weak ones; returns their number.
 
     Each shard's keys are as of one moment. The broker may run; while a shard's keys are read, the
@@ -56,10 +65,10 @@ def dump(data_dir: Path, out: BinaryIO, form: Form, on_damage: OnDamage | None =
         if on_damage is None:
             layout = stored(data_dir)
             definitions = read_definitions(layout)
-            events = read_keys(layout)
+            events = counted(read_keys(layout), progress, "keys", count_rows(layout, rows.KEY))
         else:
             definitions = salvage_definitions(layout, on_damage)
-            events = salvage_keys(data_dir, on_damage)
+            events = counted(salvage_keys(data_dir, on_damage), progress, "keys")
         keys = (key_of(event) for event in events if not _is_weak(event))
         schemas = [Schema(realm, text) for realm, text in sorted(definitions.active().items())]
         return write(out, form, layout.shards, keys, schemas)
@@ -70,7 +79,14 @@ def _is_weak(event: Event) -> bool:
     return event.publish.retain is not None and event.publish.retain.weak
 
 
-def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loaded:
+def load(
+    data_dir: Path,
+    source: BinaryIO,
+    shards: int,
+    *,
+    replace: bool,
+    progress: Progress = unseen,
+) -> Loaded:
     """Load a dump into the folder of a broker that does not run: all of the dump, or nothing.
 
     Existing keys that are not in the dump stay. shards: the number of shards of a new folder; an
@@ -79,6 +95,7 @@ def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loa
     StoreError, OSError (of `source`).
     """
     # A file that is no dump is refused before a new folder is made.
+    size_of_dump = _size(source)
     schemas, keys = _split(read(source))
     with hold_alone(data_dir), ExitStack() as stack:
         Layout.begin(data_dir, shards)
@@ -86,7 +103,7 @@ def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loa
         loaded_schemas = LoadedSchemas(old, schemas, replace=replace)
         # The loaded keys may be older than those that have contributed to aggregates.
         new = stack.enter_context(NextGeneration(old, old.shards, size(old), with_aggregates=False))
-        for row in read_rows(old):
+        for row in counted(read_rows(old), progress, "rows that are there", count_rows(old)):
             if not loaded_schemas.drops(row[0], row[1]):
                 new.carry_over(row)
         loaded_schemas.put(new.definitions)
@@ -94,6 +111,7 @@ def load(data_dir: Path, source: BinaryIO, shards: int, *, replace: bool) -> Loa
             shard: stack.enter_context(closing(Lookup(*old.shard(shard))))
             for shard in shards_with_files(old)
         }
+        keys = _told(keys, source, size_of_dump, progress)
         loaded = _load(keys, new, present, replace=replace)
         new.finish(old)
         return loaded
@@ -120,6 +138,27 @@ def _split(records: Iterator[Schema | Key]) -> tuple[dict[str, TableSet], Iterat
 
 def _keys(records: Iterator[Schema | Key]) -> Iterator[Key]:
     return (record for record in records if isinstance(record, Key))
+
+
+def _size(source: BinaryIO) -> int:
+    """Return the bytes of a dump that has not been read yet; 0: nobody knows."""
+    if not source.seekable():
+        return 0
+    begin = source.tell()
+    size = source.seek(0, os.SEEK_END) - begin
+    source.seek(begin)
+    return size
+
+
+def _told(keys: Iterator[Key], source: BinaryIO, size: int, progress: Progress) -> Iterator[Key]:
+    """Yield the keys, and tell how much of the dump has been read."""
+    if not size:
+        yield from counted(keys, progress, "keys of the dump")
+        return
+    for number, key in enumerate(keys, 1):
+        yield key
+        if not number % STRIDE:
+            progress("bytes of the dump", source.tell(), size)
 
 
 def _load(

@@ -15,6 +15,7 @@ from fox_shard.config import Config
 from fox_shard.datadir.backup import dump, load
 from fox_shard.datadir.dumpfile import Form
 from fox_shard.datadir.resharding import Summary, reshard
+from fox_shard.progress import bar
 from fox_shard.store.disk import sync
 from fox_shard.store.store import StoreError
 
@@ -22,10 +23,11 @@ STANDARD = Path("-")
 """The name of a file that stands for standard input or output."""
 
 
-def run_reshard(config: Config, shards: int, *, dry_run: bool) -> int:
-    """Run `fox reshard`. Returns the exit code."""
+def run_reshard(config: Config, shards: int, *, dry_run: bool, quiet: bool) -> int:
+    """Run `fox reshard`. quiet: without a bar. Returns the exit code."""
     try:
-        summary = reshard(Path(config.data_dir), shards, progress=_show_progress, dry_run=dry_run)
+        with bar(quiet=quiet) as progress:
+            summary = reshard(Path(config.data_dir), shards, progress=progress, dry_run=dry_run)
     except StoreError as error:
         return _refuse(error)
     print(_account(summary, dry_run=dry_run))
@@ -46,18 +48,17 @@ def _account(summary: Summary, *, dry_run: bool) -> str:
     )
 
 
-def _show_progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r{done} of {total} rows", end=end, file=sys.stderr, flush=True)
+def run_dump(config: Config, file: Path, form: Form, *, salvage: bool, quiet: bool) -> int:
+    """Run `fox dump`; the file appears once it is complete. Returns the exit code.
 
-
-def run_dump(config: Config, file: Path, form: Form, *, salvage: bool) -> int:
-    """Run `fox dump`; the file appears once it is complete. Returns the exit code."""
+    quiet: without a bar, which there is not between the lines of a dump in a terminal either.
+    """
     left_out: list[str] = []
+    on_damage = left_out.append if salvage else None
+    quiet = quiet or (file == STANDARD and sys.stdout.isatty())
     try:
-        with _output(file) as out:
-            count = dump(Path(config.data_dir), out, form, left_out.append if salvage else None)
+        with _output(file) as out, bar(quiet=quiet) as progress:
+            count = dump(Path(config.data_dir), out, form, on_damage, progress)
     except StoreError as error:
         return _refuse(error)
     except BrokenPipeError:
@@ -89,11 +90,12 @@ def _output(file: Path) -> Iterator[BinaryIO]:
     part.rename(file)
 
 
-def run_load(config: Config, file: Path, *, replace: bool) -> int:
-    """Run `fox load`. Returns the exit code."""
+def run_load(config: Config, file: Path, *, replace: bool, quiet: bool) -> int:
+    """Run `fox load`. quiet: without a bar. Returns the exit code."""
+    folder, shards = Path(config.data_dir), config.shards
     try:
-        with _input(file) as source:
-            loaded = load(Path(config.data_dir), source, config.shards, replace=replace)
+        with _input(file) as source, bar(quiet=quiet) as progress:
+            loaded = load(folder, source, shards, replace=replace, progress=progress)
     except StoreError as error:
         return _refuse(error)
     except OSError as error:

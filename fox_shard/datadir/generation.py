@@ -75,9 +75,9 @@ def shards_with_files(layout: Layout) -> list[int]:
     return [number for number in range(layout.shards) if layout.shard(number)[0].exists()]
 
 
-def count_rows(layout: Layout) -> int:
-    """Return the number of rows of all kinds in all shards. Raises StoreError."""
-    return sum(count(*layout.shard(number)) for number in shards_with_files(layout))
+def count_rows(layout: Layout, prefix: bytes = b"") -> int:
+    """Return the number of rows, in all shards, whose keys begin so. Raises StoreError."""
+    return sum(count(*layout.shard(number), prefix) for number in shards_with_files(layout))
 
 
 def read_keys(layout: Layout) -> Iterator[Event]:

@@ -134,7 +134,7 @@ def _reshard(folder: Path, old: int, new: int) -> None:
     _log.info("resharding", extra={"fox": {"process": "shard-0", "from": old, "to": new}})
     shown = 0
 
-    def progress(done: int, total: int) -> None:
+    def progress(_what: str, done: int, total: int) -> None:
         nonlocal shown
         share = 10 * done // max(1, total)
         if share > shown:

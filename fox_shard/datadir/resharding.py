@@ -3,10 +3,9 @@
 Owns: which rows are moved, and the summary. Never: files (see `generation`).
 """
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from fox_shard.backplane.placement import Placement
 from fox_shard.datadir.generation import (
@@ -19,15 +18,10 @@ from fox_shard.datadir.generation import (
     size,
     stored,
 )
+from fox_shard.progress import Progress, counted
 from fox_shard.shard import rows
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
 from fox_shard.store.refusals import refusing
-
-Progress = Callable[[int, int], None]
-"""Called with the number of rows that are done, and the number of all rows."""
-
-STRIDE: Final = 5000
-"""Rows between two calls of `Progress`."""
 
 
 class Summary(NamedTuple):
@@ -75,21 +69,16 @@ def _move(
     old: Layout, placement: Placement, progress: Progress, into: NextGeneration | None
 ) -> Summary:
     """Move all rows into the next generation. into: None: only count."""
-    total = count_rows(old)
     kinds = dict.fromkeys((rows.KEY, rows.WILL, rows.RECORDED), 0)
     moved = 0
     per_shard = [0] * placement.shards
-    progress(0, total)
-    for done, row in enumerate(read_rows(old), 1):
+    for row in counted(read_rows(old), progress, "rows", count_rows(old)):
         key, value, source = row
         home = into.carry_over(row) if into else home_of(key, value, placement)
         if home is not None and key[:1] in kinds:
             kinds[key[:1]] += 1
             per_shard[home] += 1
             moved += home != source
-        if not done % STRIDE:
-            progress(done, total)
-    progress(total, total)
     return Summary(
         old=old.shards,
         new=placement.shards,

@@ -277,7 +277,7 @@ def _add_table(commands: Commands, remote: argparse.ArgumentParser) -> None:
     )
     verify = actions.add_parser(
         "verify",
-        parents=[remote],
+        parents=[remote, quiet()],
         help="compare aggregates with their rows",
         description="Read all rows, recompute the aggregates, and compare. What differs is looked"
         " at again for a while, since it may just be changing. What is wrong is printed: topic,"
@@ -295,6 +295,15 @@ def _add_table(commands: Commands, remote: argparse.ArgumentParser) -> None:
     watch.add_argument("table", type=topic, metavar="TABLE")
 
 
+def quiet() -> argparse.ArgumentParser:
+    """Return the parent of the parsers of commands that take long."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--quiet", action="store_true", help="do not show how far it is (done at terminals only)"
+    )
+    return parser
+
+
 def _add_schema(commands: Commands, remote: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
         "schema",
@@ -304,7 +313,7 @@ def _add_schema(commands: Commands, remote: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     setting = actions.add_parser(
         "set",
-        parents=[remote],
+        parents=[remote, quiet()],
         help="set the schema",
         description="Have the realm work by the schema in FILE, and print its version when all"
         " shards do.",
@@ -312,6 +321,9 @@ def _add_schema(commands: Commands, remote: argparse.ArgumentParser) -> None:
         " meanwhile; 2: FILE cannot be read, or there is a mistake in the schema.",
     )
     setting.add_argument("file", metavar="FILE|-", help="JSON; -: read it from stdin")
+    setting.add_argument(
+        "--wait", action="store_true", help="wait until all aggregates are computed anew, too"
+    )
     actions.add_parser(
         "show",
         parents=[remote],

@@ -143,7 +143,9 @@ def _table(options: argparse.Namespace, target: Target) -> int:
         case "show":
             return visit(target, lambda router: tables.show(router, options.table, options.key))
         case "verify":
-            return visit(target, lambda router: tables.verify(router, options.table))
+            return visit(
+                target, lambda router: tables.verify(router, options.table, quiet=options.quiet)
+            )
         case _:
             return visit(target, lambda router: tables.watch(router, options.table))
 
@@ -156,7 +158,8 @@ def _schema(options: argparse.Namespace, target: Target) -> int:
     except schemas.SchemaFileError as error:
         tell(str(error))
         return schemas.MISTAKE
-    return visit(target, lambda router: schemas.set_schema(router, text))
+    wait, quiet = options.wait, options.quiet
+    return visit(target, lambda router: schemas.set_schema(router, text, wait=wait, quiet=quiet))
 
 
 def _lock(options: argparse.Namespace, target: Target) -> int:

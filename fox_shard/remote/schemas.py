@@ -12,7 +12,9 @@ import msgspec
 
 from fox_shard.client import Session
 from fox_shard.errors import InvalidPayload
+from fox_shard.progress import bar
 from fox_shard.remote.connecting import DONE
+from fox_shard.remote.rebuilding import await_rebuilt
 from fox_shard.tables.mistakes import SchemaError
 from fox_shard.tables.schema import TableSet
 
@@ -39,9 +41,17 @@ def read(file: str) -> str:
     return text
 
 
-def set_schema(router: Session, text: str) -> int:
-    """Set the schema, and print its version. Returns the exit code."""
-    print(router.call("fox.schema.set", text)[0])
+def set_schema(router: Session, text: str, *, wait: bool, quiet: bool) -> int:
+    """Set the schema, and print its version. Returns the exit code.
+
+    wait: until the aggregates are computed by it, before the version is printed. quiet: without a
+    bar.
+    """
+    version = router.call("fox.schema.set", text)[0]
+    if wait:
+        with bar(quiet=quiet) as progress:
+            await_rebuilt(router, progress)
+    print(version)
     return DONE
 
 

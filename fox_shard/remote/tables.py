@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from fox_shard.client import Session
+from fox_shard.progress import Progress, bar, counted, unseen
 from fox_shard.remote.columns import print_columns
 from fox_shard.remote.connecting import DONE, NO, tell
 from fox_shard.remote.values import as_json, as_name, from_text, value_of
@@ -89,10 +90,10 @@ def watch(router: Session, name: str) -> int:
     return NO
 
 
-def verify(router: Session, name: str | None) -> int:
+def verify(router: Session, name: str | None, *, quiet: bool) -> int:
     """Compare aggregates with the recomputation from their rows. name: one; None: all of them.
 
-    Returns the exit code: 1 if a row is wrong, whenever one looks.
+    quiet: without a bar. Returns the exit code: 1 if a row is wrong, whenever one looks.
     """
     schema = _schema(router)
     if name is not None and name not in schema.tables:
@@ -102,7 +103,7 @@ def verify(router: Session, name: str | None) -> int:
     wrong = 0
     for table in tables:
         if table.aggregate is not None:
-            wrong += _verify(router, schema, table)
+            wrong += _verify(router, schema, table, quiet=quiet)
         elif name is not None:
             tell(f"{name} is no aggregate: its rows are what was published.")
             return NO
@@ -113,10 +114,12 @@ def _schema(router: Session) -> TableSet:
     return TableSet.parse(router.call("fox.schema.get")[0] or {})
 
 
-def _verify(router: Session, schema: TableSet, table: Table) -> int:
+def _verify(router: Session, schema: TableSet, table: Table, *, quiet: bool) -> int:
     """Print what is wrong with an aggregate; return how many rows are."""
-    expected, count = _recomputed(router, schema, table, None)
-    found = {table.row_topic(row): row for row in _rows(router, table.name)}
+    with bar(quiet=quiet) as progress:
+        expected, count = _recomputed(router, schema, table, None, progress)
+        own = counted(_rows(router, table.name), progress, f"rows of {as_name(table.name)}")
+        found = {table.row_topic(row): row for row in own}
     left_out = _left_out(table, found)
     for sentence in left_out:
         print(sentence)
@@ -158,7 +161,11 @@ def _is_wrong(router: Session, schema: TableSet, table: Table, topic: str) -> bo
 
 
 def _recomputed(
-    router: Session, schema: TableSet, table: Table, key: Document | None
+    router: Session,
+    schema: TableSet,
+    table: Table,
+    key: Document | None,
+    progress: Progress = unseen,
 ) -> tuple[dict[str, Document], int]:
     """Return the rows of an aggregate by topic, and how many contributions they are made of.
 
@@ -170,7 +177,8 @@ def _recomputed(
     for edge in schema.edges_into(table.name):
         source = schema.tables[edge.source]
         place = source.edges.index(edge)
-        for row in _rows(router, edge.source, _filter(edge, table, key)):
+        found = _rows(router, edge.source, _filter(edge, table, key))
+        for row in counted(found, progress, f"rows of {as_name(edge.source)}"):
             (share,) = source.contributions_of_any(row)[place : place + 1] or (None,)
             if share is not None:
                 count += 1

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, NamedTuple, final
 
 from fox_shard.store.checksums import SIZE, are_intact, checksum, is_intact, sealed
 from fox_shard.store.refusals import NO_STORE, damaged, refusing, remedy
-from fox_shard.store.statements import PREPARED, scan
+from fox_shard.store.statements import PREPARED, beginning_with, scan
 from fox_shard.store.store import DamagedRow, StoreError, new_identity
 
 FORMAT: Final = 2
@@ -130,10 +130,12 @@ def identity_of(connection: sqlite3.Connection) -> int:
     return identity
 
 
-def count(path: Path, label: Label) -> int:
-    """Return the number of rows. Raises StoreError."""
+def count(path: Path, label: Label, prefix: bytes = b"") -> int:
+    """Return the number of rows whose keys begin with `prefix`. Raises StoreError."""
     with closing(open_to_read(path, label)) as connection, refusing(path):
-        number: int = connection.execute("SELECT count(*) FROM kv").fetchone()[0]
+        condition, bounds = beginning_with(prefix)
+        found = connection.execute(f"SELECT count(*) FROM kv WHERE {condition}", bounds)
+        number: int = found.fetchone()[0]
         return number
 
 

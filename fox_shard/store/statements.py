@@ -59,11 +59,14 @@ def _size(rows: int) -> int:
 
 def scan(connection: sqlite3.Connection, prefix: bytes) -> sqlite3.Cursor:
     """Return a cursor over the rows whose keys begin with `prefix`, in the order of the keys."""
-    sql = "SELECT k, v FROM kv WHERE k >= ?"
+    condition, bounds = beginning_with(prefix)
+    return connection.execute(f"SELECT k, v FROM kv WHERE {condition} ORDER BY k", bounds)
+
+
+def beginning_with(prefix: bytes) -> tuple[str, tuple[bytes, ...]]:
+    """Return a condition of SQL for keys that begin with `prefix`, and its parameters."""
     end = successor(prefix)
-    if end is None:
-        return connection.execute(f"{sql} ORDER BY k", (prefix,))
-    return connection.execute(f"{sql} AND k < ? ORDER BY k", (prefix, end))
+    return ("k >= ?", (prefix,)) if end is None else ("k >= ? AND k < ?", (prefix, end))
 
 
 def successor(prefix: bytes) -> bytes | None:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -105,6 +106,7 @@ class AtTerminal:
 
     def __init__(self, command, environment):
         self.master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
         self.process = subprocess.Popen(
             [str(part) for part in command],
             cwd=ROOT,

@@ -24,6 +24,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.coordinator import rows as coordinator_rows
 from fox_shard.datadir.backup import Loaded, dump, load
 from fox_shard.datadir.resharding import reshard
+from fox_shard.progress import unseen
 from fox_shard.shard import rows
 from fox_shard.shard.links.outbox import OWN
 from fox_shard.store.layout import Layout, hold_alone, hold_shared
@@ -214,7 +215,7 @@ def test_a_damaged_row_is_named_and_nothing_is_changed(two, use):
     before = files(two)
     uses = {
         "dump": lambda: dump_of(two),
-        "reshard": lambda: reshard(two, 3, progress=lambda done, total: None),
+        "reshard": lambda: reshard(two, 3, progress=unseen),
         "load": lambda: load(two, io.BytesIO(data), 2, replace=True),
     }
     with pytest.raises(StoreError) as error:

@@ -62,12 +62,6 @@ def test_a_dry_run_moves_nothing(folder, capsys):
     assert Layout.read(folder / "data").shards == 2
 
 
-def test_progress_is_shown_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert main(["reshard", "--to", "3"]) == 0
-    assert capsys.readouterr().err == "\r0 of 116 rows\r116 of 116 rows\n"
-
-
 @pytest.mark.parametrize("count", ["0", "65", "many"])
 def test_reshard_refuses_an_impossible_number_of_shards(count, capsys):
     with pytest.raises(SystemExit) as exit_:

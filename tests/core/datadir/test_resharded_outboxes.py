@@ -7,6 +7,7 @@ from shards import Shards
 from stored_rows import shard_rows, write
 
 from fox_shard.datadir.resharding import reshard
+from fox_shard.progress import unseen
 from fox_shard.store.file import read_identity
 from fox_shard.store.journal import TRIAL
 from fox_shard.store.layout import Layout
@@ -41,7 +42,7 @@ def test_each_frame_has_its_effect_once_in_the_order_of_sending(tmp_path, seed):
     before = [dict(disk.rows) for disk in shards.disks]
     for number, found in enumerate(before):
         write(layout, number, found)
-    reshard(tmp_path, new, progress=lambda done, total: None)
+    reshard(tmp_path, new, progress=unseen)
     layout = Layout.read(tmp_path)
     after = Shards(new, stored=[shard_rows(layout, number) for number in range(new)])
     after.settle()

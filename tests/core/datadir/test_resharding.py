@@ -30,6 +30,7 @@ from fox_shard.config import History, Realm
 from fox_shard.datadir.resharding import reshard
 from fox_shard.deadline import Deadline
 from fox_shard.documents.payloads import JSON
+from fox_shard.progress import STRIDE, unseen
 from fox_shard.shard import rows
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
@@ -48,10 +49,6 @@ WILLS = will_rows(50)
 ALL = {**KEYS, **WILLS}
 
 
-def quietly(done, total):
-    pass
-
-
 @pytest.fixture
 def two(tmp_path):
     """A data folder of two shards."""
@@ -62,7 +59,7 @@ def two(tmp_path):
 @pytest.mark.parametrize(("old", "new"), [(1, 2), (2, 3), (3, 2), (2, 1), (4, 64), (2, 5)])
 def test_all_rows_go_to_the_shards_that_own_their_topics(tmp_path, old, new):
     fill(tmp_path, old, ALL)
-    summary = reshard(tmp_path, new, progress=quietly)
+    summary = reshard(tmp_path, new, progress=unseen)
     assert Layout.read(tmp_path) == Layout(tmp_path, 2, new)
     found, ceilings = stored_rows(tmp_path)
     assert found == ALL
@@ -76,7 +73,7 @@ def test_all_rows_go_to_the_shards_that_own_their_topics(tmp_path, old, new):
 def test_rows_of_links_stay_behind(two):
     layout = Layout.read(two)
     assert set(link_rows(0)) <= set(shard_rows(layout, 0))
-    reshard(two, 3, progress=quietly)
+    reshard(two, 3, progress=unseen)
     kinds = {key[:1] for shard in range(3) for key in shard_rows(Layout.read(two), shard)}
     assert kinds == {rows.KEY, rows.WILL, rows.CEILING, rows.RESHARDED}
 
@@ -87,7 +84,7 @@ def test_recorded_events_go_with_their_topics_and_marks_of_event_logs_to_all_sha
     log_key, old = rows.log_marks("realm1", b"12345678"), Layout.read(tmp_path)
     write(old, 0, {log_key: rows.encode([640, 65])})
     write(old, 1, {log_key: rows.encode([641])})
-    summary = reshard(tmp_path, 3, progress=quietly)
+    summary = reshard(tmp_path, 3, progress=unseen)
     assert stored_rows(tmp_path)[0] == found
     assert (summary.keys, summary.events, sum(summary.per_shard)) == (10, 200, 210)
     for shard in range(3):
@@ -118,7 +115,7 @@ def test_gaps_are_known_at_the_shards_to_which_topics_go(tmp_path, shards):
             histories.committed(ticket)
             journal.keep(b"~", b"")
         write(layout, shard, {key: value for key, value in changes.items() if value is not None})
-    reshard(tmp_path, shards, progress=quietly)
+    reshard(tmp_path, shards, progress=unseen)
     for topic in topics:
         shard = Placement(shards).shard_of("realm1", topic)
         history = loaded_histories(shard, realm, shard_rows(Layout.read(tmp_path), shard))[0][
@@ -178,9 +175,9 @@ def test_frames_of_outboxes_go_to_the_owners_of_their_topics_in_order(tmp_path, 
     expected[first].insert(0, 999)
     for shard in range(2):
         write(layout, shard, written[shard])
-    reshard(tmp_path, new, progress=quietly)
+    reshard(tmp_path, new, progress=unseen)
     assert frames_by_topic(Layout.read(tmp_path)) == expected
-    reshard(tmp_path, 4, progress=quietly)
+    reshard(tmp_path, 4, progress=unseen)
     assert frames_by_topic(Layout.read(tmp_path)) == expected
 
 
@@ -193,13 +190,13 @@ def test_frames_that_have_had_their_effect_stay_behind(tmp_path, same_store, lef
     write(layout, 0, found)
     identity = read_identity(*layout.shard(0)) + (not same_store)
     write(layout, 1, {rows.peer("shard-0"): rows.encode(rows.PeerRow(identity, 2))})
-    reshard(tmp_path, 3, progress=quietly)
+    reshard(tmp_path, 3, progress=unseen)
     assert frames_by_topic(Layout.read(tmp_path)) == {topic: left}
 
 
 def test_a_frame_for_no_topic_stays_behind(tmp_path):
     write(Layout.open(tmp_path, 2), 0, {rows.outbox("shard-1", 1): fold("", 1)})
-    reshard(tmp_path, 3, progress=quietly)
+    reshard(tmp_path, 3, progress=unseen)
     assert frames_by_topic(Layout.read(tmp_path)) == {}
 
 
@@ -231,7 +228,7 @@ def test_definitions_of_tables_go_to_all_shards_in_their_latest_versions(tmp_pat
     write(
         layout, 0, {rows.definition("realm1", rows.NEXT): rows.encode(rows.DefinitionRow(4, "{}"))}
     )
-    reshard(tmp_path, 3, progress=quietly)
+    reshard(tmp_path, 3, progress=unseen)
     latest = rows.encode(rows.DefinitionRow(4, "{}"))
     for shard in range(3):
         found = shard_rows(Layout.read(tmp_path), shard)
@@ -241,7 +238,7 @@ def test_definitions_of_tables_go_to_all_shards_in_their_latest_versions(tmp_pat
 
 def test_resharding_several_times_loses_nothing(two):
     for number, shards in enumerate([3, 1, 4, 2], 2):
-        reshard(two, shards, progress=quietly)
+        reshard(two, shards, progress=unseen)
         assert Layout.read(two).generation == number
     assert stored_rows(two)[0] == ALL
 
@@ -250,18 +247,18 @@ def test_new_stores_have_new_identities(two):
     def identities():
         layout = Layout.read(two)
         for shard in range(layout.shards):
-            with closing(SqliteStore(*layout.shard(shard), quietly)) as store:
+            with closing(SqliteStore(*layout.shard(shard), lambda ticket, why: None)) as store:
                 yield store.identity
 
     before = set(identities())
-    reshard(two, 3, progress=quietly)
+    reshard(two, 3, progress=unseen)
     assert len(before | set(identities())) == 5
 
 
 def test_old_files_are_removed_and_other_files_stay(two):
     (two / "coordinator.sqlite").write_bytes(b"its")
     (two / "generation-1" / "shard-0.sqlite.damaged").write_bytes(b"mine")
-    reshard(two, 1, progress=quietly)
+    reshard(two, 1, progress=unseen)
     assert set(files(two)) == {
         "manifest.json",
         "coordinator.sqlite",
@@ -278,13 +275,13 @@ def test_changes_that_are_only_in_a_write_ahead_log_are_read(two):
         while not outcomes:
             pass
         # The change is only in the log, as after a crash.
-        reshard(two, 3, progress=quietly)
+        reshard(two, 3, progress=unseen)
     assert stored_rows(two) == (ALL, [5000] * 3)
 
 
 def test_resharding_to_the_same_number_changes_nothing(two):
     before = files(two)
-    summary = reshard(two, 2, progress=quietly)
+    summary = reshard(two, 2, progress=unseen)
     assert files(two) == before
     assert (summary.moved, summary.generation) == (0, 1)
     assert summary.keys == len(KEYS)
@@ -293,21 +290,21 @@ def test_resharding_to_the_same_number_changes_nothing(two):
 def test_a_dry_run_counts_the_same_and_changes_nothing(two):
     before = files(two)
     with hold_shared(two, wait=False):
-        dry = reshard(two, 3, progress=quietly, dry_run=True)
+        dry = reshard(two, 3, progress=unseen, dry_run=True)
     assert files(two) == before
-    assert dry._replace(generation=2) == reshard(two, 3, progress=quietly)
+    assert dry._replace(generation=2) == reshard(two, 3, progress=unseen)
 
 
 def test_progress_is_reported_from_none_to_all_rows(two):
     told = []
     reshard(two, 3, progress=lambda *now: told.append(now))
     total = len(ALL) + 2 * len(link_rows(0))
-    assert told == [(0, total), (5000, total), (total, total)]
+    assert told == [("rows", done, total) for done in (*range(0, total, STRIDE), total)]
 
 
 def test_empty_shards_can_be_resharded(tmp_path):
     Layout.open(tmp_path, 2)
-    assert reshard(tmp_path, 3, progress=quietly).keys == 0
+    assert reshard(tmp_path, 3, progress=unseen).keys == 0
     assert stored_rows(tmp_path) == ({}, [])
 
 
@@ -317,7 +314,7 @@ def test_empty_shards_can_be_resharded(tmp_path):
 @pytest.mark.parametrize("shards", [0, 65])
 def test_an_impossible_number_of_shards_is_refused(two, shards):
     with pytest.raises(ValueError, match="shards must be 1 to 64"):
-        reshard(two, shards, progress=quietly)
+        reshard(two, shards, progress=unseen)
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -326,16 +323,16 @@ def test_a_folder_without_data_is_refused_and_not_made(tmp_path, made):
     if made:
         folder.mkdir()
     with pytest.raises(StoreError, match=r"Nothing is stored in .* yet"):
-        reshard(folder, 3, progress=quietly)
+        reshard(folder, 3, progress=unseen)
     assert list(tmp_path.rglob("*")) == ([folder] if made else [])
 
 
 def test_nothing_is_moved_while_a_shard_runs(two):
     before = files(two)
     with hold_shared(two, wait=False), pytest.raises(StoreError, match="stop the server"):
-        reshard(two, 3, progress=quietly)
+        reshard(two, 3, progress=unseen)
     with hold_alone(two), pytest.raises(StoreError, match="are being moved"):
-        reshard(two, 3, progress=quietly, dry_run=True)
+        reshard(two, 3, progress=unseen, dry_run=True)
     assert files(two) == before
 
 
@@ -343,7 +340,7 @@ def test_nothing_is_moved_while_a_shard_is_missing(two):
     (two / "generation-1" / "shard-1.sqlite").rename(two / "away")
     before = files(two)
     with pytest.raises(StoreError, match=r"shard-1.sqlite is missing, .*: bring it back"):
-        reshard(two, 3, progress=quietly)
+        reshard(two, 3, progress=unseen)
     assert files(two) == before
 
 
@@ -352,7 +349,7 @@ def test_nothing_is_moved_if_the_disk_has_too_little_room(two, monkeypatch):
     monkeypatch.setattr(fox_shard.datadir.generation.shutil, "disk_usage", lambda _: usage)
     before = files(two)
     with pytest.raises(StoreError, match=r"There is no room in .* and 3 MiB are free: make room"):
-        reshard(two, 3, progress=quietly)
+        reshard(two, 3, progress=unseen)
     assert files(two) == before
 
 
@@ -368,7 +365,7 @@ def test_unknown_and_damaged_rows_are_refused(two, row, sentence):
     write(Layout.read(two), 1, dict([row]))
     before = files(two)
     with pytest.raises(StoreError, match=sentence):
-        reshard(two, 3, progress=quietly)
+        reshard(two, 3, progress=unseen)
     assert files(two) == before
 
 
@@ -380,7 +377,7 @@ def test_a_damaged_file_is_refused(two):
     path.write_bytes(data)
     before = files(two)
     with pytest.raises(StoreError, match="is damaged"):
-        reshard(two, 3, progress=quietly)
+        reshard(two, 3, progress=unseen)
     assert files(two) == before
 
 
@@ -388,7 +385,7 @@ def test_a_damaged_file_is_refused(two):
 
 KILLED = """
 from fox_shard.datadir import resharding
-resharding.reshard(Path(folder), 3, progress=lambda done, total: step())
+resharding.reshard(Path(folder), 3, progress=lambda *_: step())
 """
 
 
@@ -400,7 +397,7 @@ def test_resharding_that_is_killed_at_any_step_loses_nothing_and_can_be_run_agai
         code = run_killed(KILLED, folder, steps, watched=("open", *STEPS))
         assert code in (0, -signal.SIGKILL)
         assert stored_rows(folder) in [(ALL, [1000, 1001]), (ALL, [1001] * 3)]
-        reshard(folder, 3, progress=quietly)
+        reshard(folder, 3, progress=unseen)
         assert stored_rows(folder) == (ALL, [1001] * 3)
         assert set(files(folder)) == {
             "manifest.json",
@@ -414,10 +411,10 @@ def test_resharding_that_is_killed_at_any_step_loses_nothing_and_can_be_run_agai
 
 @pytest.mark.parametrize("row", Random(1).sample(range(len(ALL)), 8))
 def test_resharding_that_is_killed_at_any_row_can_be_run_again(two, row):
-    each_row = f"from fox_shard.datadir import resharding\nresharding.STRIDE = 1\n{KILLED}"
+    each_row = f"from fox_shard import progress\nprogress.STRIDE = 1\n{KILLED}"
     assert run_killed(each_row, two, row + 2, watched=()) == -signal.SIGKILL
     assert stored_rows(two) == (ALL, [1000, 1001])
-    reshard(two, 3, progress=quietly)
+    reshard(two, 3, progress=unseen)
     assert stored_rows(two) == (ALL, [1001] * 3)
 
 
@@ -437,7 +434,7 @@ def test_reducers_go_to_all_shards_and_their_events_to_the_keys(tmp_path):
             for number in [topics.index(topic) + 1]
         }
         write(old, shard, {**reducer, **queued})
-    reshard(tmp_path, 3, progress=quietly)
+    reshard(tmp_path, 3, progress=unseen)
     placement, found = Placement(3), []
     for shard in range(3):
         there = shard_rows(Layout.read(tmp_path), shard)

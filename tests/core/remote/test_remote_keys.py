@@ -93,6 +93,7 @@ def test_a_schema_that_is_shown_can_be_set(tmp_path, capfd):
     assert schemas.show(FakeRouter({"sale": TABLE})) == DONE
     (tmp_path / "schema.json").write_text(capfd.readouterr().out)
     router = FakeRouter({})
-    assert schemas.set_schema(router, schemas.read(str(tmp_path / "schema.json"))) == DONE
+    text = schemas.read(str(tmp_path / "schema.json"))
+    assert schemas.set_schema(router, text, wait=False, quiet=False) == DONE
     assert capfd.readouterr().out == "3\n"
     assert router.call("fox.schema.get") == [{"sale": TABLE}]
