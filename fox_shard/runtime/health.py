@@ -4,7 +4,6 @@ Owns: the questions, and how the answers are printed. Never: what makes a proces
 """
 
 import json
-import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Final
 from fox_shard.backplane.attached import is_attached
 from fox_shard.config import Config
 from fox_shard.runtime.attached_names import running
+from fox_shard.runtime.cores import usable_cores
 from fox_shard.runtime.name_lock import is_held
 
 BUSY = 0.85
@@ -57,19 +57,19 @@ def check_health(config: Config) -> int:
             fields += f" cpu={share:.0%}"
         missing = f" not linked to {', '.join(down)}" if down else ""
         print(f"{name:<12} {fields}{missing}")
-    for sentence in shortages(shares, len(os.sched_getaffinity(0))):
+    for sentence in shortages(shares, usable_cores()):
         print(sentence)
     return 0 if healthy else 1
 
 
-def shortages(shares: Mapping[str, float], cores: int) -> Iterator[str]:
+def shortages(shares: Mapping[str, float], cores: float) -> Iterator[str]:
     """Yield a sentence for what there is too little of: processes of a kind, or cores.
 
     shares: of a core, by process.
     """
     if sum(shares.values()) >= BUSY * cores:
         yield (
-            f"The {cores} cores of this machine are used up: more processes would not help, "
+            f"The {cores:g} cores of this machine are used up: more processes would not help, "
             "more cores would."
         )
         return

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from supervisor.options import ServerOptions
 
 from fox_shard.cli import OFF
@@ -206,3 +207,19 @@ def test_the_image_runs_as_a_number_and_every_example_names_the_volume():
     examples = [line for text in texts for line in text.splitlines() if "docker run -p" in line]
     assert len(examples) == 3
     assert all("-v fox-data:/app/data " in line for line in examples)
+
+
+def test_the_compose_file_is_for_the_image(monkeypatch):
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    compose = yaml.safe_load((CONF / "compose.yaml").read_text())
+    service = compose["services"]["fox-shard"]
+    assert (CONF / service["build"]).resolve() == ROOT
+    exposed = re.findall(r"^EXPOSE (.*)$", dockerfile, re.MULTILINE)[0].split()
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}" for port in exposed]
+    assert service["volumes"] == ["fox-data:/app/data"]
+    assert "fox-data" in compose["volumes"]
+    assert set(service["environment"]) == {"FOX_GATEWAYS", "FOX_SHARDS"}
+    _, processes = supervised(CONF / "fox.conf", monkeypatch)
+    grace = int(service["stop_grace_period"].removesuffix("s"))
+    groups = {name.partition("-")[0]: one.stopwaitsecs for name, one in processes.items()}
+    assert grace > sum(groups.values())

@@ -89,7 +89,8 @@ def test_attached_gateways_are_listed_and_do_not_count(run_dir, capsys):
         ({"gateway-0": 0.9, "gateway-1": 0.95, "shard-0": 0.3}, 4, ["All gateways are busy"]),
         ({"gateway-0": 0.9, "gateway-1": 0.1, "shard-0": 0.3}, 4, ["One gateway is busy"]),
         ({"gateway-0": 0.2, "shard-0": 0.99}, 4, ["All shards are busy"]),
-        ({"gateway-0": 0.9, "shard-0": 0.95}, 2, ["The 2 cores of this machine are used up"]),
+        ({"gateway-0": 0.9, "shard-0": 0.95}, 2.0, ["The 2 cores of this machine are used up"]),
+        ({"gateway-0": 0.9, "shard-0": 0.5}, 1.5, ["The 1.5 cores of this machine are used up"]),
         ({}, 2, []),
     ],
 )
