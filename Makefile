@@ -7,6 +7,7 @@
 # make chaos        SECONDS=120 of load while processes are killed and stopped at random; SEED=n: the same
 # make bench        this server alone; make bench-peers: beside mosquitto and fox-wamp
 # make setup        .venv with everything in it; make runtime: only with what the server needs
+# make demo         a chat in the browser, at http://127.0.0.1:8000: see examples/chat
 # make docs         build/site: the documentation as web pages; a link that leads nowhere fails
 # make conformance  docs/wamp-conformance.md anew, from the tests' citations of WAMP
 # make clean        removes what the other targets made, but not data/
@@ -32,7 +33,7 @@ WORKERS ?= 2
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -ra
 
 .DEFAULT_GOAL := help
-.PHONY: help runtime setup run test test-all lint compile simulate chaos bench bench-peers docs conformance clean
+.PHONY: help runtime setup run test test-all lint compile simulate chaos bench bench-peers demo docs conformance clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -104,6 +105,20 @@ bench: runtime
 
 bench-peers: runtime
 	$(BIN)/python -m bench --peers --table docs/bench.md
+
+CHAT := examples/chat
+CHAT_PAGE := $(CHAT)/dist/index.html
+$(CHAT_PAGE): $(addprefix $(CHAT)/,index.html package-lock.json tsconfig.json vite.config.ts) \
+    $(wildcard $(CHAT)/src/* $(CHAT)/src/fox/*)
+	@command -v npm >/dev/null || { echo "make: the chat's page is built by npm, which is not here \
+	(Debian packages nodejs, npm)" >&2; exit 1; }
+	@echo "make: building the chat's page"
+	@npm ci --prefix $(CHAT) --no-audit --no-fund --loglevel=error >/dev/null
+	@npm run build --prefix $(CHAT) --silent -- --logLevel warn
+
+demo: runtime $(CHAT_PAGE)
+	@echo "make: the chat is at http://127.0.0.1:8000; open it in two windows"
+	@exec $(BIN)/python -m uvicorn --app-dir $(CHAT) --port 8000 --log-level warning server:app
 
 # The variable silences an advertisement of the theme.
 docs: setup
