@@ -32,6 +32,7 @@ from fox_shard.config.settings import (
     asks_for_proof,
 )
 from fox_shard.config.web import Web
+from fox_shard.config.webhook import Webhook
 
 __all__ = [
     "SETTINGS",
@@ -61,6 +62,7 @@ __all__ = [
     "Statsd",
     "UnixPath",
     "Web",
+    "Webhook",
     "asks_for_proof",
     "load",
     "load_with_origins",

@@ -32,6 +32,7 @@ from fox_shard.config.settings import (
     WebOrigins,
 )
 from fox_shard.config.web import Networks
+from fox_shard.config.webhooks import check_timeouts
 
 Origins = dict[str, str]
 """Path of a setting → source of its value: `default`, the file's name, or the variable's name."""
@@ -85,7 +86,15 @@ def _with_files(realm: Realm, folder: Path) -> Realm:
         jwks = str(folder / jwt.jwks) if jwt.jwks and not jwt.is_fetched else jwt.jwks
         jwt = replace(jwt, key=key, jwks=jwks)
     schema = str(folder / realm.schema) if realm.schema else ""
-    return replace(realm, schema=schema, jwt=jwt)
+    webhooks = tuple(
+        replace(
+            one,
+            secret_file=str(folder / one.secret_file) if one.secret_file else "",
+            ca_file=str(folder / one.ca_file) if one.ca_file else "",
+        )
+        for one in realm.webhook
+    )
+    return replace(realm, schema=schema, jwt=jwt, webhook=webhooks)
 
 
 def parse(
@@ -276,6 +285,8 @@ def _check_combinations(config: Config) -> None:
         raise ConfigError(
             f'mqtt.realm must be the name of a [[realm]], and none is called "{config.mqtt.realm}".'
         )
+    for realm in config.realms:
+        check_timeouts(realm.webhook, config.reducer.timeout)
     _check_web(config)
     _check_listeners(config.gateway, config.listeners)
 

@@ -11,14 +11,14 @@ from typing import Any, Final
 from fox_shard.config.jwt import Jwt, contradiction
 from fox_shard.config.mistakes import ConfigError, refuse
 from fox_shard.config.roles import read_roles
-from fox_shard.config.sections import TOPICS, check_keys, sections, struct
+from fox_shard.config.sections import RESERVED, TOPICS, check_keys, sections, struct
 from fox_shard.config.settings import FUNCTIONS, Config, History, Realm, Reducer
+from fox_shard.config.webhooks import read_webhooks
 
 # Loose URIs (WAMP #uris), but without "@", because MQTT clients write user@realm.
 _REALM_NAME: Final = re.compile(r"[^\s.#@\0]+(\.[^\s.#@\0]+)*")
 
 _TOPIC: Final = re.compile(r"[^\s.#\0]+(\.[^\s.#\0]+)*")
-_RESERVED: Final = re.compile(r"\$|(wamp|fox)(\.|$)")
 _PYTHON: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
@@ -46,6 +46,7 @@ def _realm(entry: Mapping[str, Any], where: str) -> Realm:
         **entry,
         "history": _rules(entry.get("history"), where),
         "reducer": _reducers(entry.get("reducer"), where),
+        "webhook": read_webhooks(entry.get("webhook"), where),
         "role": read_roles(entry.get("role"), where),
         "jwt": _jwt(entry.get("jwt"), f"{where}.jwt"),
     }
@@ -65,7 +66,7 @@ def _check_users(realm: Realm, where: str) -> None:
     if not pattern:
         return
     head = pattern.removesuffix(".*")
-    if head == pattern or "*" in head or not _TOPIC.fullmatch(head) or _RESERVED.match(head):
+    if head == pattern or "*" in head or not _TOPIC.fullmatch(head) or RESERVED.match(head):
         wanted = 'a topic followed by ".*", such as "com.example.users.*", not a reserved one'
         refuse(f"{where}.users", wanted, pattern, ValueError())
     if not realm.role:
@@ -94,7 +95,7 @@ def _check_authenticator(realm: Realm, where: str, realms: Mapping[str, Realm]) 
     """Raise ConfigError if the realm's authenticator cannot be."""
     name, at = realm.authenticator, realm.authenticator_realm
     if name and not _PYTHON.fullmatch(name):
-        if ":" in name or not _TOPIC.fullmatch(name) or _RESERVED.match(name):
+        if ":" in name or not _TOPIC.fullmatch(name) or RESERVED.match(name):
             wanted = 'a procedure, or a Python function such as "logins:authenticate"'
             refuse(f"{where}.authenticator", wanted, name, ValueError())
     elif at:
@@ -147,12 +148,12 @@ def _reducers(raw: object, where: str) -> tuple[Reducer, ...]:
 def _check_reducer(reducer: Reducer, at: str) -> None:
     """Raise ConfigError if the reducer cannot be."""
     pattern, destination, function = reducer.pattern, reducer.destination, reducer.function
-    if not TOPICS[reducer.match].fullmatch(pattern) or _RESERVED.match(pattern):
+    if not TOPICS[reducer.match].fullmatch(pattern) or RESERVED.match(pattern):
         wanted = (
             f'a topic or a pattern (match = "{reducer.match}") that the server does not reserve'
         )
         refuse(f"{at}.pattern", wanted, pattern, ValueError())
-    if destination and (not _TOPIC.fullmatch(destination) or _RESERVED.match(destination)):
+    if destination and (not _TOPIC.fullmatch(destination) or RESERVED.match(destination)):
         wanted = "a topic that the server does not reserve"
         refuse(f"{at}.destination", wanted, destination, ValueError())
     if not reducer.is_built_in and not _PYTHON.fullmatch(function):

@@ -33,6 +33,7 @@ def render(config: Config, origins: Origins) -> str:
             blocks.append(_section("[realm.jwt]", realm.jwt))
         blocks += [_section("[[realm.history]]", rule) for rule in realm.history]
         blocks += [_section("[[realm.reducer]]", reducer) for reducer in realm.reducer]
+        blocks += [_section("[[realm.webhook]]", webhook.shown) for webhook in realm.webhook]
         for role in realm.role:
             blocks.append(["[[realm.role]]", f"name = {json.dumps(role.name, ensure_ascii=False)}"])
             blocks += [_section("[[realm.role.rule]]", rule) for rule in role.rule]
@@ -47,6 +48,9 @@ def _section(name: str, section: msgspec.Struct) -> list[str]:
 def _json(value: object) -> str:
     """Return a value of TOML, which looks like JSON."""
     text = str(value) if isinstance(value, Address | UnixPath) else value
+    if isinstance(text, dict):
+        pairs = (f"{json.dumps(key)} = {_json(inner)}" for key, inner in text.items())
+        return f"{{{', '.join(pairs)}}}"
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -21,6 +21,9 @@ TOPICS: Final = {
     "prefix": re.compile(r"([^\s.#\0]+(\.[^\s.#\0]+)*\.?)?"),
 }
 
+RESERVED: Final = re.compile(r"\$|(wamp|fox)(\.|$)")
+"""How topics begin that are the server's own."""
+
 
 def sections(raw: object, where: str, section: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the sections of an array of tables, each with its place in the file, for errors."""

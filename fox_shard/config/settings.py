@@ -15,6 +15,7 @@ from fox_shard.config.jwt import Jwt
 from fox_shard.config.listener import Listener
 from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber, RealmLimits
 from fox_shard.config.web import Web
+from fox_shard.config.webhook import Webhook
 
 OptionalAddress = Address | None
 Seconds = Annotated[float, Meta(ge=0.1, le=3600.0)]
@@ -319,16 +320,16 @@ class Realm(Struct, frozen=True, kw_only=True):
 
     anonymous: whether clients that do not say who they are may join, although there are users.
     users: the pattern of keys that have users' documents, `prefix.*`; "": there are none such.
-    store: where keys and history are kept; in memory they last until their shard ends.
-    schema: a file with the definitions of tables, read when the server starts; "": none. `load`
-    makes the path absolute.
-    kwargs_are_headers: keyword arguments are transported, but are not part of an event's document.
-    history: the rules for recording events; the first rule that matches a topic applies. reducer:
-    the reducers that the server runs itself. role: what each role may do; without any, all may do
-    everything. jwt: whose tokens let clients in; None: nobody's. authenticator: says who clients
-    are that are not in the file with the users: a Python function (`module:function`) or a
-    procedure; "": nobody. authenticator_realm: of the procedure; "": this one.
-    authenticator_methods: for which it is asked. max_…: instead of those of [limits].
+    store: where keys and history are kept; in memory they last until their shard ends. schema: a
+    file with the definitions of tables, read when the server starts; "": none. `load` makes the
+    path absolute. kwargs_are_headers: keyword arguments are transported, but are not part of an
+    event's document. history: the rules for recording events; the first rule that matches a topic
+    applies. reducer: the reducers that the server runs itself. webhook: where events are posted.
+    role: what each role may do; without any, all may do everything. jwt: whose tokens let clients
+    in; None: nobody's. authenticator: says who clients are that are not in the file with the users:
+    a Python function (`module:function`) or a procedure; "": nobody. authenticator_realm: of the
+    procedure; "": this one. authenticator_methods: for which it is asked. max_…: instead of those
+    of [limits].
     """
 
     name: str
@@ -346,6 +347,7 @@ class Realm(Struct, frozen=True, kw_only=True):
     max_queue_bytes: OptionalBytes = None
     history: tuple[History, ...] = ()
     reducer: tuple[Reducer, ...] = ()
+    webhook: tuple[Webhook, ...] = ()
     role: tuple[Role, ...] = ()
     jwt: Jwt | None = None
 

@@ -281,8 +281,17 @@ class Guard:
         concurrency: int,
         *,
         force: bool,
+        webhook: bool = False,
     ) -> None:
-        """Register a reducer, if the session may get its events, see its keys and set them."""
+        """Register a reducer, if the session may get its events, see its keys and set them.
+
+        webhook: only if it may do everything, as the server's own worker may.
+        """
+        if webhook and session.permissions is not None:
+            refusal = NotAuthorized("only the server itself posts the events of webhooks")
+            self._count(refusal)
+            session.refused(refused(Register, session.id, request, refusal))
+            return
         keys = Pattern(EXACT, mission) if mission else pattern
         needed = [
             (REGISTER, pattern),
@@ -292,7 +301,15 @@ class Guard:
         ]
         if self._may_register(session, request, needed):
             self._reductions.register(
-                session, request, pattern, mission, durable, invoke, concurrency, force=force
+                session,
+                request,
+                pattern,
+                mission,
+                durable,
+                invoke,
+                concurrency,
+                force=force,
+                webhook=webhook,
             )
 
     def _may_register(

@@ -409,6 +409,7 @@ class Shard:
             self.outbox,
             self.definitions,
             self.tables,
+            self.notices,
         ):
             peer = self.peers.get(name) or self._add_peer(name, now)
             peer.may_repeat = True
@@ -782,7 +783,7 @@ class Shard:
                 f"{self.name}.keys": self.retained_keys.keys_held,
                 f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
                 f"{self.name}.queue_depth": self.dealer.invocations.kept.queued,
-                f"{self.name}.reducer_queue": self.reducers.queues.waiting,
+                **self.reducers.gauges(self.name),
                 f"{self.name}.outbox_bytes": self.outbox.total,
             }
             coordinator.reply(Report(counters, gauges))

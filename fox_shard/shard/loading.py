@@ -5,6 +5,7 @@ Owns: which object loads which row. Never: the store.
 
 from collections.abc import Callable, Iterable
 
+from fox_shard.backplane.node import Notice
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.keys.retained import RetainedKeys
@@ -35,13 +36,14 @@ def load(
     outbox: ShardOutbox,
     definitions: Definitions,
     tables: Tables,
+    notices: list[Notice],
 ) -> list[tuple[str, int]]:
     """Load all rows, and return the peers that they name, each with its incarnation.
 
     stored: (key, value) in the order of keys. peers: has all other shards, by name; they are not
-    returned. For peers other than gateways, the second item may be
-    the identity instead of the incarnation. Raises ValueError (such as `msgspec.DecodeError`) for a
-    row that this version cannot read.
+    returned. notices: gets what is to be told. For peers other than gateways, the second item may
+    be the identity instead of the incarnation. Raises ValueError (such as `msgspec.DecodeError`)
+    for a row that this version cannot read.
     """
     gateways: dict[str, int] = {}
     histories = retained_keys.histories
@@ -102,7 +104,7 @@ def load(
         # There is no stored ceiling at which the clock could begin.
         clock.begin()
     histories.begin(fresh=fresh)
-    reducers.instances.loaded()
+    notices += reducers.loaded()
     tables.begin()
     of_keys = {**stored_publishes.grants.gateways, **retained_keys.owners.gateways}
     return list({**of_keys, **gateways, **outcomes.names}.items())

@@ -143,12 +143,16 @@ class PeerRow(Struct, array_like=True, gc=False):
 
 
 class ReducerRow(Struct, array_like=True, gc=False):
-    """A reducer, of whom events may be queued. The fields are those of `frames.RegisterReducer`."""
+    """A reducer, of whom events may be queued. The fields are those of `frames.RegisterReducer`.
+
+    webhook: the configuration has made it, and is what counts.
+    """
 
     realm: str
     pattern: str
     mission: str
     durable: str
+    webhook: bool = False
 
 
 class QueuedEvent(Struct, array_like=True, gc=False):

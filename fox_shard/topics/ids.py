@@ -32,3 +32,8 @@ def pattern_id(realm: str, kind: str, pattern: str) -> int:
     """
     data = f"{realm}\0{kind}\0{pattern}".encode()
     return (int.from_bytes(blake2b(data, digest_size=8).digest(), "big") >> 11) or 1
+
+
+def webhook_id(realm: str, name: str) -> int:
+    """Return the id of a webhook, under which a shard keeps the events that wait for it."""
+    return pattern_id(realm, "webhook", name)

@@ -1,6 +1,7 @@
 """A shard with a reducer, whose instance the test plays."""
 
 from msgspec import msgpack
+from msgspec.structs import replace
 from shard_harness import REALM, ShardHarness, publish, subscribe
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, Event, Reduce, Reduced, RegisterReducer
@@ -34,10 +35,7 @@ def reducing_harness(*registrations, **more):
     harness["gateway-1"].replay = [subscribe("*#")]
     harness.say("gateway-1", subscribe("*#"))
     harness.say("gateway-0", *registrations)
-    harness["gateway-0"].replay = [
-        RegisterReducer(*(getattr(one, name) for name in one.__struct_fields__[:-1]), True)
-        for one in registrations
-    ]
+    harness["gateway-0"].replay = [replace(one, replay=True) for one in registrations]
     harness.got("gateway-0")
     return harness
 

@@ -19,7 +19,7 @@ from fox_shard.backplane.frames.sessions import SessionFrame
 from fox_shard.backplane.frames.subscribing import SubscribingFrame
 from fox_shard.backplane.frames.tables import TableFrame
 
-VERSION = 9
+VERSION = 10
 """The protocol's version, which changes whenever a frame changes (see `Hello`)."""
 
 Frame: TypeAlias = (

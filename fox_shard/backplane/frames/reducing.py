@@ -18,8 +18,9 @@ class RegisterReducer(Struct, array_like=True, tag=90, gc=False):
     pattern: its text. registration: the reducer's id, a hash of realm, pattern, mission and durable
     name. mission: the topic of the key; "": the event's own. durable: the name under which events
     queue up while there is no instance; "": they do not. invoke: WAMP invocation policy.
-    concurrency: how many invocations of this instance may run at once. force:
-    `force_reregister`. replay: the instance is told again in a new pair, and is not answered.
+    concurrency: how many invocations of this instance may run at once. force: `force_reregister`.
+    replay: the instance is told again in a new pair, and is not answered. webhook: it posts what
+    waits for the webhook that is called `durable`, which shards know by their configuration.
     """
 
     realm: str
@@ -33,6 +34,7 @@ class RegisterReducer(Struct, array_like=True, tag=90, gc=False):
     concurrency: int
     force: bool
     replay: bool
+    webhook: bool = False
 
 
 class UnregisterReducer(Struct, array_like=True, tag=91, gc=False):
@@ -94,7 +96,10 @@ class ReducerState(Struct, array_like=True, gc=False):
 
     pattern, match: as users write them. function: of a built-in reducer. instances: present
     sessions. queued, size: number and bytes of the events that wait. oldest: seconds for which the
-    oldest of them has waited. folded, failed: events since the shard's start.
+    oldest of them has waited. folded, failed, dropped: events since the shard's start. webhook: its
+    name, if it is one. retrying: topics whose first event was not dealt with, and will be asked
+    about again. next_try: seconds until the first of these. retried: how often that has happened.
+    failure: the last one, in words.
     """
 
     pattern: str
@@ -108,6 +113,12 @@ class ReducerState(Struct, array_like=True, gc=False):
     oldest: float
     folded: int
     failed: int
+    dropped: int = 0
+    webhook: str = ""
+    retrying: int = 0
+    next_try: float = 0.0
+    retried: int = 0
+    failure: str = ""
 
 
 ReducingFrame: TypeAlias = (

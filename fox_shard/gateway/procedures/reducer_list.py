@@ -94,7 +94,8 @@ def _sum(states: list[ReducerState]) -> dict[str, Any]:
         "pattern": one.pattern,
         "match": one.match,
         "mission": one.mission or None,
-        "durable": one.durable or None,
+        "durable": None if one.webhook else one.durable or None,
+        "webhook": one.webhook or None,
         "function": one.function or None,
         "instances": max(state.instances for state in states),
         "queued": sum(state.queued for state in states),
@@ -102,7 +103,18 @@ def _sum(states: list[ReducerState]) -> dict[str, Any]:
         "oldest": round(max(state.oldest for state in states), 3),
         "folded": sum(state.folded for state in states),
         "failed": sum(state.failed for state in states),
+        "dropped": sum(state.dropped for state in states),
+        "retrying": sum(state.retrying for state in states),
+        "next_try": _next_try(states),
+        "retried": sum(state.retried for state in states),
+        "failure": next((state.failure for state in states if state.failure), None),
     }
+
+
+def _next_try(states: list[ReducerState]) -> float | None:
+    """Return after how many seconds a reducer is asked again that could not reduce an event."""
+    times = [state.next_try for state in states if state.retrying]
+    return round(min(times), 3) if times else None
 
 
 def _removed(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001

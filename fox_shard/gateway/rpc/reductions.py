@@ -31,7 +31,7 @@ from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.sessions.session import Session
-from fox_shard.topics.ids import pattern_id
+from fox_shard.topics.ids import pattern_id, webhook_id
 from fox_shard.topics.pattern import Pattern
 
 NOWHERE: Final = -1
@@ -141,10 +141,16 @@ class Reductions:
         concurrency: int,
         *,
         force: bool,
+        webhook: bool = False,
     ) -> None:
-        """Register an instance. `registered` or `refused` answers. concurrency: 0: not said."""
+        """Register an instance. `registered` or `refused` answers. concurrency: 0: not said.
+
+        webhook: see `RegisterReducer`.
+        """
         realm = session.realm.name
-        registration = reducer_id(realm, pattern, mission, durable)
+        registration = (
+            webhook_id(realm, durable) if webhook else reducer_id(realm, pattern, mission, durable)
+        )
         problem = self._problem(session, registration, pattern)
         if problem is not None:
             session.refused(refused(Register, session.id, request, problem))
@@ -161,6 +167,7 @@ class Reductions:
             concurrency or self._settings.concurrency,
             force,
             replay=False,
+            webhook=webhook,
         )
         instance = self._registering[session.id, request] = Instance(session, frame)
         self._instances.setdefault(session.id, {})[registration] = instance
@@ -210,7 +217,8 @@ class Reductions:
         """Forget an instance that may not be."""
         instance = self._registering.pop((frame.session, frame.request), None)
         if instance is not None:
-            self._remove(instance)
+            # Other shards than the home may refuse a webhook, when it is known to some.
+            self._withdraw(instance)
 
     def unregister(self, session: Session, registration: int) -> bool:
         """Unregister an instance, at once; return whether the session had registered it."""

@@ -200,11 +200,12 @@ class Router(Protocol):
         concurrency: int,
         *,
         force: bool,
+        webhook: bool = False,
     ) -> None:
         """Register a reducer. `registered` or `refused` answers, and `reduction` is called.
 
-        mission, durable, invoke, concurrency, force: see `frames.RegisterReducer`. concurrency: 0:
-        the default.
+        mission, durable, invoke, concurrency, force, webhook: see `frames.RegisterReducer`.
+        concurrency: 0: the default.
         """
 
     def unregister(self, session: Session, request: int, registration: int) -> None:

@@ -266,7 +266,8 @@ class RegisterOptions(Struct, frozen=True, gc=False):
     """REGISTER.Options. concurrency: how many invocations may run at once; None: unlimited.
 
     disclose_caller: the callee is told who calls (WAMP #rpc-caller-identification). reducer: the
-    procedure is a reducer. mission, durable: see `frames.RegisterReducer`.
+    procedure is a reducer. mission, durable: see `frames.RegisterReducer`. webhook: the name of the
+    one whose events are posted by this reducer; only who may do everything may register it.
     """
 
     match: Match = "exact"
@@ -277,6 +278,7 @@ class RegisterOptions(Struct, frozen=True, gc=False):
     reducer: bool = False
     mission: str = ""
     durable: str = ""
+    webhook: str = ""
 
 
 class CancelOptions(Struct, frozen=True, gc=False):

@@ -318,6 +318,8 @@ def register(session: WampSession, message: Register) -> None:
         if len(options.durable) > DURABLE_LENGTH:
             sentence = f"the option durable has more than {DURABLE_LENGTH} characters"
             raise InvalidArgument(sentence).beyond("option_size")
+        if options.webhook and (options.mission or options.durable or not options.reducer):
+            raise InvalidArgument("the option webhook needs reducer, without mission and durable")
     except Refusal as refusal:
         session.refuse(REGISTER, message.request, refusal)
         return
@@ -327,10 +329,11 @@ def register(session: WampSession, message: Register) -> None:
             message.request,
             pattern,
             options.mission,
-            options.durable,
+            options.webhook or options.durable,
             options.invoke,
             options.concurrency or 0,
             force=options.force_reregister,
+            webhook=bool(options.webhook),
         )
         return
     session.router.register(

@@ -24,6 +24,8 @@ LIMITS = (
     "max_message_size",
     "outbox_limit",
     "reducer_queue_limit",
+    "webhook_queue_limit",
+    "webhook_queue_bytes",
     "reducer_queue_bytes",
 )
 """The limits of publishes that are counted, by their settings.

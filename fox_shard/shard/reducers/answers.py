@@ -14,7 +14,14 @@ from fox_shard.errors import InvalidPayload, Refusal
 from fox_shard.shard.reducers.reducer import Reducer, shown_pattern
 
 FAILED: Final = "fox.reducer.failed"
-"""The topic of the events that tell of reducers' failures."""
+WEBHOOK_FAILED: Final = "fox.webhook.failed"
+"""The topics of what is told of failures: of reducers, and of events that webhooks gave up."""
+
+DELAYS: Final = (0.1, 86_400.0)
+"""Seconds for which a reducer may wish to wait before it is asked again."""
+
+SENTENCE: Final = 200
+"""Characters of a failure that are remembered."""
 
 _ONE_ITEM: Final = {MSGPACK: 0x91, CBOR: 0x81}
 """The first byte of an encoded list of one element."""
@@ -52,6 +59,23 @@ def refusal_of(refusal: Refusal) -> NotReduced:
     return NotReduced(0, refusal.uri, MSGPACK, args)
 
 
+def wanted_delay(error: NotReduced) -> float:
+    """Return after how many seconds the reducer wants to be asked again (`after`); 0: unsaid."""
+    named = _read(error.encoding, b"", error.kwargs)["kwargs"]
+    after = named.get("after") if isinstance(named, dict) else None
+    if isinstance(after, bool) or not isinstance(after, int | float):
+        return 0.0
+    least, most = DELAYS
+    return min(most, max(least, after))
+
+
+def sentence_of(error: NotReduced) -> str:
+    """Return what an error says, in short."""
+    args = _read(error.encoding, error.args, b"")["args"]
+    said = args[0] if args and isinstance(args[0], str) else error.uri
+    return said[:SENTENCE]
+
+
 def failure(reducer: Reducer, event: Event, error: NotReduced, limit: int) -> Publish:
     """Return the event that tells that the reducer has failed at an event.
 
@@ -61,6 +85,9 @@ def failure(reducer: Reducer, event: Event, error: NotReduced, limit: int) -> Pu
     pattern, match = shown_pattern(reducer.pattern)
     publish = event.publish
     about = {"match": match, "mission": reducer.mission, "durable": reducer.durable}
+    topic = FAILED
+    if reducer.webhook is not None:
+        topic, about = WEBHOOK_FAILED, {"match": match, "webhook": reducer.durable}
     named = {"skipped": not error.timed_out, **{key: text for key, text in about.items() if text}}
     head = [pattern, publish.topic, event.publication, error.uri]
     why = _read(error.encoding, error.args, b"")["args"]
@@ -69,7 +96,7 @@ def failure(reducer: Reducer, event: Event, error: NotReduced, limit: int) -> Pu
     )
     if len(args) > limit:
         args, kwargs = _encode([*head, [], None], named)
-    return Publish(publish.realm, FAILED, 0, 0, 0, RELIABLE_EVENT, MSGPACK, args, kwargs)
+    return Publish(publish.realm, topic, 0, 0, 0, RELIABLE_EVENT, MSGPACK, args, kwargs)
 
 
 def _encode(args: list[Any], kwargs: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final, final
 
 from fox_shard.backplane.frames import Publish
+from fox_shard.config import Webhook
 from fox_shard.shard import rows
 from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.reducers.functions import Function
@@ -52,9 +53,21 @@ class RealmReducers:
 
 @final
 class Catalog:
-    """The reducers of one shard. reducing: the realms in which some reducer takes events."""
+    """The reducers of one shard.
 
-    __slots__ = ("_journal", "_realms", "_settings", "by_id", "reducing")
+    reducing: the realms in which some reducer takes events. unconfigured: realms and names, by
+    their ids, of webhooks that the store knows, but the configuration does not.
+    """
+
+    __slots__ = (
+        "_journal",
+        "_realms",
+        "_settings",
+        "_stored",
+        "by_id",
+        "reducing",
+        "unconfigured",
+    )
 
     def __init__(self, realms: Realms, journal: Journal) -> None:
         self._settings = realms
@@ -62,6 +75,9 @@ class Catalog:
         self._realms: dict[str, RealmReducers] = {}
         self.by_id: dict[int, Reducer] = {}
         self.reducing: set[str] = set()
+        # Webhooks whose rows are in the store as they are to be.
+        self._stored: set[int] = set()
+        self.unconfigured: dict[int, tuple[str, str]] = {}
 
     def realm(self, name: str) -> RealmReducers:
         """Return the reducers of a realm."""
@@ -95,22 +111,37 @@ class Catalog:
         mission: str,
         durable: str,
         function: Function | None = None,
+        webhook: Webhook | None = None,
     ) -> Reducer:
-        """Return the reducer with that id; make it, with its row, if there is none."""
+        """Return the reducer with that id; make it, with its row, if there is none.
+
+        A webhook's row is stored by `store_webhooks`.
+        """
         reducer = self.by_id.get(id_)
         if reducer is None:
-            reducer = Reducer(id_, realm, Pattern.parse(pattern), mission, durable, function)
+            reducer = Reducer(
+                id_, realm, Pattern.parse(pattern), mission, durable, function, webhook
+            )
             self.by_id[id_] = reducer
             self._store(reducer)
             self.refresh(reducer)
         return reducer
 
     def _store(self, reducer: Reducer) -> None:
-        if reducer.function is None and self.is_stored(reducer.realm):
+        if reducer.function is None and not reducer.webhook and self.is_stored(reducer.realm):
             row = rows.ReducerRow(
                 reducer.realm, reducer.pattern.text, reducer.mission, reducer.durable
             )
             self._journal.keep(rows.reducer(reducer.id), rows.encode(row))
+
+    def store_webhooks(self) -> None:
+        """Store the rows of webhooks, by which it is known later whose events are in the store."""
+        for id_, reducer in self.by_id.items():
+            if reducer.webhook and id_ not in self._stored and self.is_stored(reducer.realm):
+                row = rows.ReducerRow(
+                    reducer.realm, reducer.pattern.text, "", reducer.durable, webhook=True
+                )
+                self._journal.keep(rows.reducer(id_), rows.encode(row))
 
     def remove(self, reducer: Reducer) -> None:
         """Let a durable reducer take no events, unless an instance comes; forget it for good."""
@@ -124,15 +155,19 @@ class Catalog:
         self._store(reducer)
 
     def of_clients(self, realm: str) -> int:
-        """Return the number of the realm's reducers that are not built in."""
-        return sum(1 for one in self.by_id.values() if one.realm == realm and one.function is None)
+        """Return the number of the realm's reducers that clients have registered."""
+        return sum(
+            1
+            for one in self.by_id.values()
+            if one.realm == realm and one.function is None and one.webhook is None
+        )
 
     def durable(self, realm: str) -> int:
         """Return the number of the realm's durable reducers that have not been removed."""
         return sum(
             1
             for one in self.by_id.values()
-            if one.realm == realm and one.durable and not one.removed
+            if one.realm == realm and one.durable and not (one.removed or one.webhook)
         )
 
     def refresh(self, reducer: Reducer) -> None:
@@ -154,8 +189,14 @@ class Catalog:
 
     def load(self, id_: int, row: rows.ReducerRow) -> None:
         """Take a reducer from the store."""
-        if self.is_stored(row.realm):
-            self.get(id_, row.realm, row.pattern, row.mission, row.durable)
+        if not row.webhook:
+            if self.is_stored(row.realm):
+                self.get(id_, row.realm, row.pattern, row.mission, row.durable)
+        elif id_ in self.by_id and row.pattern == self.by_id[id_].pattern.text:
+            self._stored.add(id_)
+        elif id_ not in self.by_id:
+            self.unconfigured[id_] = (row.realm, row.durable)
+            self._journal.drop(rows.reducer(id_))
 
     def __iter__(self) -> Iterator[Reducer]:
         return iter(list(self.by_id.values()))

@@ -27,6 +27,7 @@ from fox_shard.errors import (
     ProcedureAlreadyExists,
     ProcedureExistsWithDifferentPolicy,
     Refusal,
+    Unavailable,
 )
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.reducers.catalog import Catalog
@@ -82,6 +83,8 @@ class Instances:
     def register(self, peer: Peer, frame: RegisterReducer) -> Frame | None:
         """Add an instance, or take it back; return the answer. None: a replay needs none."""
         is_new = frame.registration not in self._catalog.by_id
+        if frame.webhook and is_new:
+            return self._unknown_webhook(frame)
         reducer = self._catalog.get(
             frame.registration, frame.realm, frame.pattern, frame.mission, frame.durable
         )
@@ -109,6 +112,14 @@ class Instances:
         if frame.replay:
             return None
         return Registered(frame.session, frame.request, frame.registration)
+
+    @staticmethod
+    def _unknown_webhook(frame: RegisterReducer) -> Frame:
+        """Refuse to let anybody post events of which this shard keeps none."""
+        if frame.replay:
+            return Revoked(frame.session, frame.registration, REVOKED)
+        why = f'a shard has no webhook "{frame.durable}": start all processes anew'
+        return refused(Register, frame.session, frame.request, Unavailable(why))
 
     def _check(self, reducer: Reducer, frame: RegisterReducer, *, is_new: bool) -> None:
         """Raise Refusal if the session may not be an instance of the reducer.

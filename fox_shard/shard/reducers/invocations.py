@@ -16,7 +16,13 @@ from fox_shard.deadline import NEVER, Deadline
 from fox_shard.errors import AskAgain, LimitExceeded, Refusal
 from fox_shard.shard.budget import Budget, units_of
 from fox_shard.shard.keys.retained import RetainedKeys
-from fox_shard.shard.reducers.answers import failure, first_result, refusal_of
+from fox_shard.shard.reducers.answers import (
+    failure,
+    first_result,
+    refusal_of,
+    sentence_of,
+    wanted_delay,
+)
 from fox_shard.shard.reducers.built_in import AT_ONCE, BuiltIns, Effect
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.queues import Queues
@@ -145,15 +151,7 @@ class Invocations:
 
     def _ask(self, queue: KeyQueue, instance: Instance) -> None:
         reducer, event = queue.reducer, queue.events[0].event
-        ref = (reducer.realm, queue.topic)
-        present = self._retained_keys.key(ref)
-        key = self._retained_keys.shown_to_reducers(ref)
-        retained = None
-        if key is not None:
-            value = key.publish
-            retained = (value.encoding, value.args, value.kwargs)
-            self._budget.spend(units_of(len(value.args) + len(value.kwargs)))
-        queue.shown = 0 if present is None else present.publication
+        retained = None if reducer.webhook is not None else self._show_key(queue)
         self._next += 1
         number = queue.invocation = self._next
         queue.instance, queue.state = instance, State.ASKED
@@ -161,6 +159,18 @@ class Invocations:
         instance.running.add(number)
         self._budget.spend(INVOCATION_UNITS)
         instance.peer.link.send(Reduce(number, instance.session, reducer.id, event, retained))
+
+    def _show_key(self, queue: KeyQueue) -> tuple[int, bytes, bytes] | None:
+        """Return the key's present value for the instance, and note which one it was."""
+        ref = (queue.reducer.realm, queue.topic)
+        present = self._retained_keys.key(ref)
+        queue.shown = 0 if present is None else present.publication
+        key = self._retained_keys.shown_to_reducers(ref)
+        if key is None:
+            return None
+        value = key.publish
+        self._budget.spend(units_of(len(value.args) + len(value.kwargs)))
+        return (value.encoding, value.args, value.kwargs)
 
     # Answers
 
@@ -189,6 +199,12 @@ class Invocations:
         self._budget.spend(FOLD_UNITS)
         if isinstance(answer, NotReduced):
             return self._failed(queue, answer)
+        if queue.reducer.webhook is not None:
+            self._queues.take_off(queue, reduced=True)
+            return []
+        return self._fold(queue, answer)
+
+    def _fold(self, queue: KeyQueue, answer: Reduced) -> list[Effect]:
         ref = (queue.reducer.realm, queue.topic)
         present = self._retained_keys.key(ref)
         if queue.shown != (0 if present is None else present.publication):
@@ -214,23 +230,28 @@ class Invocations:
     def _failed(self, queue: KeyQueue, error: NotReduced) -> list[Effect]:
         """Skip the event, or ask again later; return what is told of it."""
         self._budget.spend(units_of(len(error.args) + len(error.kwargs)))
-        told = failure(queue.reducer, queue.events[0].event, error, self._limit)
+        reducer = queue.reducer
+        reducer.last_failure = sentence_of(error)
+        if error.uri == AskAgain.uri and not error.timed_out:
+            self._queues.retried(reducer)
+            self._ask_later(queue, wanted_delay(error))
+            return []
+        told = failure(reducer, queue.events[0].event, error, self._limit)
         if error.timed_out:
             self._ask_later(queue)
             return [told]
-        if error.uri == AskAgain.uri:
-            self._ask_later(queue)
-            return []
         self._queues.take_off(queue, reduced=False)
         return [told]
 
-    def _ask_later(self, queue: KeyQueue) -> None:
-        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(queue.attempts, 20))
+    def _ask_later(self, queue: KeyQueue, delay: float = 0.0) -> None:
+        """Ask again after so many seconds; 0: after twice as many as the last time."""
+        delay = delay or min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(queue.attempts, 20))
         queue.attempts += 1
         queue.state = State.DELAYED
         self._next += 1
         due = self.now + delay
         heappush(self._delayed, (due, self._next, queue))
+        heappush(queue.reducer.retries, (due, self._next))
         self._deadline.by(due)
 
     # Time, and instances that leave
@@ -245,6 +266,8 @@ class Invocations:
         self.now = now
         while self._delayed and self._delayed[0][0] <= now:
             queue = heappop(self._delayed)[2]
+            # In both heaps what belongs to the reducer has the same order.
+            heappop(queue.reducer.retries)
             if queue.state is State.DELAYED:
                 self._queues.wake(queue)
 

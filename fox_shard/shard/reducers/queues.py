@@ -8,15 +8,16 @@ when that is durable. If the key is another shard's, the event joins the queue t
 `ShardOutbox`). It leaves a queue in the transaction in which the key gets its new value.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import final
+from typing import Final, final
 
 from msgspec.structs import replace
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, REDUCES, Event, Fold, Publish
 from fox_shard.config import Reducers as Limits
+from fox_shard.config import Webhook
 from fox_shard.errors import QueueFull
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
@@ -29,14 +30,17 @@ from fox_shard.store.journal import Journal
 Uncommitted = tuple[int, KeyQueue, QueuedEvent, bool]
 """Ticket, queue, event; and whether the event's row is kept if the commit fails."""
 
+NO_WEBHOOK_COUNTS: Final = {"delivered": 0, "given_up": 0, "dropped": 0, "retries": 0}
+
 
 @final
 class Queues:
     """The queues of one shard.
 
-    awake: queues whose first events wait to be dealt with. waiting: the number of events in all
-    queues. Since the last report, folded: events that were reduced; failed: that were skipped;
-    dropped: that did not find room, or whose reducer did not come back.
+    awake: queues whose first events wait to be dealt with. waiting: the number of events in the
+    queues of reducers, webhooks_waiting: in those of webhooks. Since the last report, folded:
+    events that were reduced; failed: that were skipped; dropped: that did not find room, or whose
+    reducer did not come back; those of webhooks are counted by themselves.
     """
 
     __slots__ = (
@@ -48,12 +52,15 @@ class Queues:
         "_settling",
         "_shard",
         "_uncommitted",
+        "_unconfigured",
+        "_webhook_counts",
         "awake",
         "dropped",
         "failed",
         "folded",
         "held",
         "waiting",
+        "webhooks_waiting",
     )
 
     def __init__(
@@ -77,6 +84,10 @@ class Queues:
         self._settling: deque[tuple[int, KeyQueue, QueuedEvent, bool]] = deque()
         self.awake: deque[KeyQueue] = deque()
         self.waiting = 0
+        self.webhooks_waiting = 0
+        self._webhook_counts = Counter(NO_WEBHOOK_COUNTS)
+        # Webhook that is not configured -> events that were dropped.
+        self._unconfigured: Counter[int] = Counter()
         self.folded = self.failed = self.dropped = 0
         # Reducer -> numbers of other shards, with its key, that have no room for its events.
         self.held: dict[int, set[int]] = {}
@@ -100,10 +111,10 @@ class Queues:
             if full is None:
                 admitted.append(reducer)
                 publish.flags |= REDUCES
-            elif publish.flags & ACKNOWLEDGE:
+            elif publish.flags & ACKNOWLEDGE and _refuses(reducer):
                 raise full
             else:
-                self.dropped += 1
+                self._count_dropped(reducer, 1)
         return admitted
 
     def is_elsewhere(self, reducer: Reducer) -> bool:
@@ -113,6 +124,8 @@ class Queues:
 
     def _full(self, reducer: Reducer, size: int) -> QueueFull | None:
         """Return why no event of that size can wait for the reducer; None: it can."""
+        if reducer.webhook is not None:
+            return _webhook_full(reducer, reducer.webhook, size)
         if self.is_elsewhere(reducer):
             owner = self._outbox.owner_of(reducer.realm, reducer.mission)
             if owner in self.held.get(reducer.id, ()):
@@ -198,10 +211,15 @@ class Queues:
             reducer.arrivals[queued.arrival] = None
         else:
             del reducer.arrivals[queued.arrival]
-        self.waiting += one
+        if reducer.webhook is None:
+            self.waiting += one
+        else:
+            self.webhooks_waiting += one
         size = one * queued.size
         reducer.size += size
-        self._catalog.realm(reducer.realm).size += size
+        if reducer.webhook is None:
+            # A target that does not answer takes no room from reducers.
+            self._catalog.realm(reducer.realm).size += size
 
     def _is_ready(self, queue: KeyQueue) -> None:
         queue.ready += 1
@@ -261,15 +279,42 @@ class Queues:
             if queue.ready:
                 break
             self.wake(queue)
-        self.dropped += done
+        self._count_dropped(reducer, done)
         return done
+
+    def _count_dropped(self, reducer: Reducer, number: int) -> None:
+        reducer.dropped += number
+        if reducer.webhook is None:
+            self.dropped += number
+        else:
+            self._webhook_counts["dropped"] += number
 
     def note(self, reducer: Reducer, *, folded: bool, failed: bool) -> None:
         """Count an event that was reduced, or skipped."""
         reducer.folded += folded
         reducer.failed += failed
-        self.folded += folded
-        self.failed += failed
+        if reducer.webhook is None:
+            self.folded += folded
+            self.failed += failed
+        else:
+            self._webhook_counts["delivered"] += folded
+            self._webhook_counts["given_up"] += failed
+
+    def retried(self, reducer: Reducer) -> None:
+        """Count an event that will be asked about again."""
+        reducer.retried += 1
+        if reducer.webhook is not None:
+            self._webhook_counts["retries"] += 1
+
+    def take_webhook_counts(self) -> Counter[str]:
+        """Return what has become of the events of webhooks since the last call."""
+        counts, self._webhook_counts = self._webhook_counts, Counter(NO_WEBHOOK_COUNTS)
+        return counts
+
+    def take_unconfigured(self) -> list[tuple[tuple[str, str], int]]:
+        """Return the webhooks, by realm and name, whose events were dropped; how many of each."""
+        found, self._unconfigured = self._unconfigured, Counter()
+        return [(self._catalog.unconfigured[id_], events) for id_, events in found.items()]
 
     # The store
 
@@ -311,6 +356,8 @@ class Queues:
         reducer = self._catalog.by_id.get(queued.reducer)
         if reducer is None:
             self._journal.drop(_row(queued))
+            if queued.reducer in self._catalog.unconfigured:
+                self._unconfigured[queued.reducer] += 1
             return
         self._is_ready(self._join(reducer, queued))
 
@@ -322,6 +369,23 @@ def _fold(reducer: Reducer, event: Event) -> Fold:
 
 def _row(queued: QueuedEvent) -> bytes:
     return rows.queued(queued.reducer, queued.arrival)
+
+
+def _refuses(reducer: Reducer) -> bool:
+    """Whether acknowledged publishes are refused while the reducer's queue is full."""
+    return reducer.webhook is None or reducer.webhook.when_full == "refuse"
+
+
+def _webhook_full(reducer: Reducer, webhook: Webhook, size: int) -> QueueFull | None:
+    count = len(reducer.arrivals)
+    name = f'the webhook "{webhook.name}"'
+    if count >= webhook.queue_limit:
+        full = f"{count} events wait for {name} (its queue_limit)"
+        return QueueFull(f"{full}: publish again later").beyond("webhook_queue_limit")
+    if reducer.size + size > webhook.queue_bytes:
+        full = f"{reducer.size} bytes of events wait for {name} (its queue_bytes)"
+        return QueueFull(f"{full}: publish again later").beyond("webhook_queue_bytes")
+    return None
 
 
 def _queue_full(why: str, limit: str) -> QueueFull:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import final
 from zlib import crc32
 
+from fox_shard.config import Webhook
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.reducers.functions import Function
 from fox_shard.shard.rows import QueuedEvent
@@ -120,18 +121,22 @@ class KeyQueue:
 class Reducer:
     """A reducer of one realm.
 
-    function: that of a built-in reducer, which has no instances; None: it is a client's.
-    mission: the topic of the key; "": each event's own. durable: the name under which events queue
-    up even while there is no instance; "": they do not. size: bytes of the queued events. folded,
-    failed: events that were reduced, and that the reducer refused, since the start. generation:
-    changes with the instances. removed: a durable reducer
-    is not wanted any more. parked: queues that wait for an instance to come. abandoned: when
-    the events of a reducer without instances are dropped (monotonic seconds); 0: not planned.
+    function: that of a built-in reducer, which has no instances; None: it is a client's. mission:
+    the topic of the key; "": each event's own. durable: the name under which events queue up even
+    while there is no instance; "": they do not. size: bytes of the queued events. folded, failed:
+    events that were reduced, and that the reducer refused, since the start. generation: changes
+    with the instances. removed: a durable reducer is not wanted any more. parked: queues that wait
+    for an instance to come. abandoned: when the events of a reducer without instances are dropped
+    (monotonic seconds); 0: not planned. webhook: the settings of one, which keeps no keys; None: it
+    is none. dropped: events that found no room, since the start. retries: (when, number) of the
+    queues that wait before their first events are asked about again, as a heap. retried: how many
+    there have been. last_failure: in words.
     """
 
     __slots__ = (
         "abandoned",
         "arrivals",
+        "dropped",
         "durable",
         "failed",
         "folded",
@@ -140,13 +145,17 @@ class Reducer:
         "id",
         "instances",
         "invoke",
+        "last_failure",
         "mission",
         "parked",
         "pattern",
         "queues",
         "realm",
         "removed",
+        "retried",
+        "retries",
         "size",
+        "webhook",
     )
 
     def __init__(
@@ -157,6 +166,7 @@ class Reducer:
         mission: str,
         durable: str,
         function: Function | None,
+        webhook: Webhook | None = None,
     ) -> None:
         self.id = id_
         self.realm = realm
@@ -164,6 +174,7 @@ class Reducer:
         self.mission = mission
         self.durable = durable
         self.function = function
+        self.webhook = webhook
         self.invoke = "single"
         # By session.
         self.instances: dict[int, Instance] = {}
@@ -173,7 +184,10 @@ class Reducer:
         self.arrivals: OrderedDict[int, None] = OrderedDict()
         self.removed = False
         self.size = 0
-        self.folded = self.failed = 0
+        self.folded = self.failed = self.dropped = 0
+        self.retries: list[tuple[float, int]] = []
+        self.retried = 0
+        self.last_failure = ""
         self.generation = 0
         self.parked: deque[KeyQueue] = deque()
         self.abandoned = 0.0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
 from fox_shard.backplane.frames import Event, Fold, FoldsHeld, Frame, Publish, RouterPublish
+from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.config import Realm
 from fox_shard.config import Reducers as Limits
@@ -28,6 +29,7 @@ from fox_shard.shard.reducers.invocations import Invocations
 from fox_shard.shard.reducers.queues import Queues
 from fox_shard.shard.reducers.reducer import Reducer
 from fox_shard.shard.reducers.reports import Reports
+from fox_shard.shard.reducers.webhooks import Webhooks
 from fox_shard.store.journal import Journal
 
 DROPPED_AT_ONCE: Final = 1000
@@ -53,6 +55,7 @@ class Reducers:
         "invocations",
         "queues",
         "reports",
+        "webhooks",
     )
 
     def __init__(
@@ -100,7 +103,8 @@ class Reducers:
         self.instances = Instances(
             shard, placement, self.catalog, self.queues, self.invocations, limits, deadline
         )
-        self.reports = Reports(self.catalog, self.instances, clock, inquiries)
+        self.webhooks = Webhooks(settings, self.catalog, self.queues)
+        self.reports = Reports(self.catalog, self.instances, self.invocations, clock, inquiries)
 
     # Events
 
@@ -181,6 +185,7 @@ class Reducers:
             f"{name}.folded": queues.folded,
             f"{name}.reducer_failures": queues.failed,
             f"{name}.reducer_dropped": queues.dropped,
+            **self.webhooks.take_counts(name),
         }
         queues.folded = queues.failed = queues.dropped = 0
         return counts
@@ -197,6 +202,18 @@ class Reducers:
     def commit_failed(self) -> None:
         """Undo all transactions that are not durable: they have failed."""
         self.queues.commit_failed()
+
+    def gauges(self, name: str) -> dict[str, int]:
+        """Return how many events wait, with names that begin with the shard's."""
+        return {
+            f"{name}.reducer_queue": self.queues.waiting,
+            f"{name}.webhook_queue": self.queues.webhooks_waiting,
+        }
+
+    def loaded(self) -> list[Notice]:
+        """Begin with what was loaded; return what is to be told."""
+        self.instances.loaded()
+        return self.webhooks.loaded()
 
     def load_reducer(self, key: bytes, row: rows.ReducerRow) -> None:
         """Take a reducer from the store, before all events."""

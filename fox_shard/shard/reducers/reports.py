@@ -13,6 +13,7 @@ from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.inquiries import Inquiries, Page
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.instances import Instances
+from fox_shard.shard.reducers.invocations import Invocations
 from fox_shard.shard.reducers.reducer import Reducer, shown_pattern
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
 
@@ -21,17 +22,19 @@ from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
 class Reports:
     """The reports of one shard's reducers."""
 
-    __slots__ = ("_catalog", "_clock", "_instances")
+    __slots__ = ("_catalog", "_clock", "_instances", "_invocations")
 
     def __init__(
         self,
         catalog: Catalog,
         instances: Instances,
+        invocations: Invocations,
         clock: PublicationClock,
         inquiries: Inquiries,
     ) -> None:
         self._catalog = catalog
         self._instances = instances
+        self._invocations = invocations
         self._clock = clock
         inquiries.answerers["reducers"] = self._list
         inquiries.answerers["remove reducer"] = self._remove
@@ -54,6 +57,7 @@ class Reports:
         if reducer.oldest:
             age = max(0.0, self._clock.wall - EPOCH - reducer.oldest / SHARDS / TICKS)
         function = reducer.function
+        due = reducer.retries[0][0] if reducer.retries else 0.0
         return ReducerState(
             pattern,
             match,
@@ -66,6 +70,12 @@ class Reports:
             age,
             reducer.folded,
             reducer.failed,
+            reducer.dropped,
+            reducer.webhook.name if reducer.webhook is not None else "",
+            len(reducer.retries),
+            max(0.0, due - self._invocations.now),
+            reducer.retried,
+            reducer.last_failure,
         )
 
     def _remove(self, _realm: str, body: bytes, page: Page) -> None:

@@ -246,7 +246,7 @@ def test_the_store_of_a_realm_is_read():
             "fox.toml: realm[0]: there is no setting userss; "
             "there are name, store, schema, kwargs_are_headers, anonymous, users, "
             "authenticator, authenticator_realm, authenticator_methods, max_keys, max_key_bytes, "
-            "max_subscriptions, max_queue_bytes, history, reducer, role, jwt.",
+            "max_subscriptions, max_queue_bytes, history, reducer, webhook, role, jwt.",
         ),
         (
             REALM + "max_keys = -1",

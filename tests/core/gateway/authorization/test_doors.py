@@ -443,6 +443,13 @@ def test_a_reducer_needs_what_it_gets_and_what_it_sets():
     assert ask(made, client, client.register("both.a.", match="prefix", reducer=True))[0] == 65
 
 
+def test_only_who_may_do_everything_posts_the_events_of_a_webhook():
+    made = world(rule("", "subscribe", "publish", "register", "call"))
+    client = opened(made)
+    request = client.register("both.", match="prefix", reducer=True, webhook="w")
+    assert ask(made, client, request) == NOT_AUTHORIZED
+
+
 META = (
     "wamp.session.kill",
     "wamp.session.kill_all",

@@ -60,6 +60,18 @@ def test_a_call_without_arguments_is_answered(procedure):
     assert payloads.decode(answer.encoding, answer.args, answer.kwargs) == ([[]], {})
 
 
+def test_a_webhook_is_listed_with_what_is_tried_again():
+    calling = Calling()
+    calling.call("fox.reducer.list")
+    waiting = {"webhook": "w", "durable": "w", "retrying": 2, "failure": "503"}
+    calling.answer(0, item(1, **waiting, next_try=9.0), item(2))
+    calling.answer(1, item(1, **{**waiting, "next_try": 1.5}))
+    answer = calling.answered
+    ((one, _),), _ = payloads.decode(answer.encoding, answer.args, answer.kwargs)
+    assert (one["webhook"], one["durable"]) == ("w", None)
+    assert (one["retrying"], one["next_try"], one["failure"]) == (4, 1.5, "503")
+
+
 def test_the_numbers_of_all_shards_are_summed_up():
     calling = Calling()
     calling.call("fox.reducer.list")
@@ -79,6 +91,12 @@ def test_the_numbers_of_all_shards_are_summed_up():
         "oldest": 3.0,
         "folded": 15,
         "failed": 2,
+        "webhook": None,
+        "dropped": 0,
+        "retrying": 0,
+        "next_try": None,
+        "retried": 0,
+        "failure": None,
     }
     assert (two["pattern"], two["durable"]) == ("b", "d")
 

@@ -16,7 +16,8 @@ from fox_shard.backplane.frames import (
 from fox_shard.backplane.refusals import refused
 from fox_shard.config import Reducers
 from fox_shard.documents.payloads import JSON
-from fox_shard.errors import ProcedureAlreadyExists
+from fox_shard.errors import ProcedureAlreadyExists, Unavailable
+from fox_shard.topics.ids import webhook_id
 from fox_shard.topics.pattern import Pattern
 
 SHARDS = ("shard-0", "shard-1", "shard-2")
@@ -38,6 +39,7 @@ def register(harness, session, request=1, *, concurrency=0, force=False, **names
         "single",
         concurrency,
         force=force,
+        webhook=names.get("webhook", False),
     )
 
 
@@ -106,6 +108,20 @@ def test_a_refusal_of_the_home_is_the_answer(harness):
     assert session.take() == [("refused", 1, "wamp.error.procedure_already_exists")]
     assert harness.gateway.reductions.idle
     assert [asked(harness, name) for name in others(harness)] == [[], []]
+
+
+def test_a_shard_that_does_not_know_a_webhook_ends_the_registration_everywhere(harness):
+    session = harness.session()
+    register(harness, session, durable="w", webhook=True)
+    (frame,) = harness.got(home(harness), RegisterReducer)
+    assert (frame.webhook, frame.registration) == (True, webhook_id(REALM, "w"))
+    harness.say(home(harness), Registered(session.id, 1, frame.registration))
+    harness.got(others(harness)[0])
+    refusal = refused(Register, session.id, 1, Unavailable("it has no such webhook"))
+    harness.say(others(harness)[0], refusal)
+    assert session.take() == [("refused", 1, "wamp.error.unavailable")]
+    assert harness.gateway.reductions.idle
+    assert len(harness.got(home(harness), UnregisterReducer)) == 1
 
 
 def test_different_missions_and_names_are_different_reducers(harness):
