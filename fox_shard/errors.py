@@ -207,6 +207,12 @@ class AskAgain(Refusal):
     uri = "fox.error.retry"
 
 
+class NotDelivered(Refusal):
+    """A webhook has given an event up; the server's worker answers so, the server never."""
+
+    uri = "fox.error.not_delivered"
+
+
 class LimitExceeded(Refusal):
     """The request goes beyond a limit of what one session, or one key, may have."""
 

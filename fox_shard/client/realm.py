@@ -290,13 +290,17 @@ class Subscription:
 
 @final
 class Registration:
-    """A function that is registered, until `unregister`, also at the end of a block."""
+    """A function that is registered, until `unregister`, also at the end of a block.
+
+    is_over: set when the router has ended the registration for good.
+    """
 
     def __init__(self, engine: Engine, callee: Callee, ticket: int, procedure: str) -> None:
         self._engine = engine
         self._callee = callee
         self._ticket = ticket
         self._procedure = procedure
+        self.is_over = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -324,6 +328,7 @@ class Registration:
         """Note that the router has ended the registration."""
         _log.error("The registration of %s is over: %s", self._procedure, error)
         self._forget()
+        self.is_over.set()
 
     def _forget(self) -> None:
         self._engine.on_over.pop(self._ticket, None)

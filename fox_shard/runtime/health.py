@@ -92,7 +92,8 @@ def process_names(config: Config) -> list[str]:
     gateways = [f"gateway-{number}" for number in range(config.gateways)]
     shards = [f"shard-{number}" for number in range(config.shards)]
     functions = (one for realm in config.realms for one in realm.reducer if not one.is_built_in)
-    worker = ["worker"] if any(functions) else []
+    webhooks = (realm.webhook for realm in config.realms)
+    worker = ["worker"] if any(functions) or any(webhooks) else []
     web = ["web"] if config.web.address is not None else []
     return [*gateways, *shards, "coordinator", *worker, *web]
 

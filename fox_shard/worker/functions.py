@@ -32,7 +32,14 @@ class Details(Struct, frozen=True):
 
 
 class Retry(Exception):
-    """Raised by a function that is to be asked again, later, about the same event."""
+    """Raised by a function that is to be asked again, later, about the same event.
+
+    after: seconds; 0: 0.1 s, and then twice as long each time, up to 30 s.
+    """
+
+    def __init__(self, after: float = 0.0) -> None:
+        super().__init__(f"asked again after {after:g} s" if after else "asked again later")
+        self.after = after
 
 
 class MissingFunction(StartError):
@@ -50,10 +57,14 @@ class Loaded(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What is answered for an event. uri: the error's; "": value is the key's new value."""
+    """What is answered for an event. uri: the error's; "": value is the key's new value.
+
+    after: seconds after which the function wants to be asked again; 0: it does not say.
+    """
 
     value: Any
     uri: str = ""
+    after: float = 0.0
 
 
 def python_reducers(realm: Realm) -> list[Reducer]:
@@ -101,7 +112,7 @@ def call(function: Function, args: list[Any], kwargs: dict[str, Any], details: D
     """Call a function, and return what is answered."""
     try:
         return Answer(function(args, kwargs, details))
-    except Retry:
-        return Answer("the reducer asks for another try", AskAgain.uri)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this event only
+    except Retry as retry:
+        return Answer("the reducer asks for another try", AskAgain.uri, retry.after)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it concerns this event only
         return Answer(f"{type(error).__name__}: {error}"[:MAX_TEXT], FAILED)

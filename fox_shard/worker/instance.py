@@ -1,184 +1,171 @@
-"""One realm's Python functions, as instances of reducers at a running server.
+"""One realm's Python reducers and webhooks, as instances of reducers at a running server.
 
-Owns: the session, the threads in which functions run. Never: what functions mean.
-
-The session belongs to one thread. Each function has as many threads as events it may have at once,
-so that one that hangs holds up no other.
+Owns: the session, and that it is opened again. Never: what functions mean; requests.
 """
 
+import asyncio
 import logging
-import os
-import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from queue import SimpleQueue
-from typing import Any, Final, final
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple, final
 
-from fox_shard.client import Failure, Invocation, Session
-from fox_shard.client.login import Login
-from fox_shard.config import Reducer
-from fox_shard.worker.functions import FAILED, MAX_TEXT, Answer, Details, Loaded, call
+from fox_shard.client import Failure
+from fox_shard.client.callee import CallDetails
+from fox_shard.client.realm import Realm, Registration
+from fox_shard.config import Config
+from fox_shard.worker.functions import Loaded, load, python_reducers
+from fox_shard.worker.pool import FunctionPool
+from fox_shard.worker.webhooks.delivery import State
+from fox_shard.worker.webhooks.webhook import Webhook
 
 _log = logging.getLogger("fox")
 
 RETURN: Final = 0.5
-"""Seconds until a lost connection is opened again."""
+"""Seconds until a session is opened again that could not be, or whose reducers were refused."""
 
 LOOK: Final = 1.0
-"""Seconds between two looks for functions that hang."""
+"""Seconds by which a function that hangs may be found later."""
+
+Function = Callable[[list[Any], dict[str, Any], CallDetails], Awaitable[Any]]
 
 
-@final
-class Pool:
-    """The threads of one function."""
+class Work(NamedTuple):
+    """What a worker does for one realm."""
 
-    def __init__(self, loaded: Loaded, answered: Callable[[int, int, Answer], None]) -> None:
-        """answered(generation, request, answer): called from any of the threads."""
-        self._function = loaded.function
-        self._answered = answered
-        self._events: SimpleQueue[tuple[int, Invocation]] = SimpleQueue()
-        for number in range(loaded.reducer.concurrency):
-            name = f"{loaded.reducer.function} {number}"
-            threading.Thread(target=self._run, name=name, daemon=True).start()
+    realm: str
+    functions: list[Loaded]
+    webhooks: list[Webhook]
 
-    def submit(self, generation: int, event: Invocation) -> None:
-        """Let a thread call the function for an event. generation: of the connection."""
-        self._events.put((generation, event))
 
-    def _run(self) -> None:
-        while True:
-            generation, event = self._events.get()
-            shown = event.details
-            details = Details(shown["topic"], shown["publication"], shown["retained"])
-            answer = call(self._function, event.args, event.kwargs, details)
-            self._answered(generation, event.request, answer)
+def load_work(config: Config, folder: Path) -> list[Work]:
+    """Find the functions and read the files of all realms that have some. Raises StartError.
+
+    folder: where the functions' modules are looked for first.
+    """
+    timeout = config.reducer.timeout
+    return [
+        Work(
+            realm.name,
+            load(realm, folder),
+            [Webhook(realm.name, one, timeout) for one in realm.webhook],
+        )
+        for realm in config.realms
+        if python_reducers(realm) or realm.webhook
+    ]
+
+
+class Wanted(NamedTuple):
+    """What is registered. options: of REGISTER, besides those that all have."""
+
+    pattern: str
+    function: Function
+    options: dict[str, Any]
 
 
 @final
 class RealmInstance:
-    """One realm's functions. `run` is the body of a thread."""
+    """One realm's functions and webhooks, in one session after the other.
 
-    def __init__(
-        self,
-        url: str,
-        realm: str,
-        functions: list[Loaded],
-        timeout: float,
-        login: Login | None = None,
-    ) -> None:
+    realm: its name. registered: whether the server shows them events.
+    """
+
+    def __init__(self, work: Work, timeout: float, join: Callable[[], Realm]) -> None:
         """timeout: seconds after which the server asks again (`reducer.timeout`).
 
-        login: None: as an anonymous client.
+        join: returns a realm that has not begun to connect.
         """
-        self._login = login
-        self._url = url
-        self._realm = realm
-        self._functions = functions
+        self.realm = work.realm
+        self.webhooks = work.webhooks
+        self._join = join
         self._timeout = timeout
-        self._answers: SimpleQueue[tuple[int, int, Answer]] = SimpleQueue()
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._reading, False)
-        os.set_blocking(self._writing, False)
-        self._stopping = threading.Event()
-        # Of each connection; answers for an earlier one are thrown away.
-        self._generation = 0
-        # Request -> (function, when it was called).
-        self._out: dict[int, tuple[str, float]] = {}
-        self._pools = [Pool(loaded, self._answered) for loaded in functions]
-        self.registered = False
-        # Why the process has to end; "": it has not.
-        self.failure = ""
-
-    # From other threads
-
-    def stop(self) -> None:
-        """Leave the session, and let `run` end."""
-        self._stopping.set()
-        self._wake()
-
-    def _answered(self, generation: int, request: int, answer: Answer) -> None:
-        self._answers.put((generation, request, answer))
-        self._wake()
-
-    def _wake(self) -> None:
-        with suppress(BlockingIOError):
-            os.write(self._writing, b"x")
-
-    # In the session's thread
-
-    def run(self) -> None:
-        """Serve until `stop`, or until something fails that a new process might do better."""
-        try:
-            while not self._over:
-                self._connect()
-        except Exception as error:  # noqa: BLE001 - the process begins anew
-            _log.critical("failed", exc_info=error)
-            self.failure = f"{type(error).__name__}: {error}"
-
-    def _connect(self) -> None:
-        try:
-            with Session(self._url, self._realm, login=self._login) as session:
-                self._serve(session)
-        except Failure as error:
-            if not self._over:
-                why = {"process": "worker", "reason": error.sentence}
-                _log.warning("not_connected", extra={"fox": why})
-                self._stopping.wait(RETURN)
-        finally:
-            self.registered = False
+        self._pools = [FunctionPool(one) for one in work.functions]
+        self._wanted = [
+            *(_of_function(pool) for pool in self._pools),
+            *(_of_webhook(one) for one in work.webhooks),
+        ]
+        self._present: Realm | None = None
+        self._all_registered = False
 
     @property
-    def _over(self) -> bool:
-        return self._stopping.is_set() or bool(self.failure)
+    def registered(self) -> bool:
+        """Whether the server shows events."""
+        present = self._present
+        return self._all_registered and present is not None and present.session != 0
 
-    def _serve(self, session: Session) -> None:
-        self._generation += 1
-        self._out.clear()
-        for loaded, pool in zip(self._functions, self._pools, strict=True):
-            self._register(session, loaded.reducer, pool)
-        self.registered = True
-        while not self._over:
-            session.receive(time.monotonic() + LOOK, self._reading)
-            with suppress(BlockingIOError):
-                os.read(self._reading, 1 << 16)
-            self._send_answers(session)
-            self._look()
+    @property
+    def hangs(self) -> str:
+        """The function that has not come to an end long after it was asked again; "": none."""
+        patience = 2 * self._timeout + LOOK
+        return next((pool.name for pool in self._pools if pool.hangs(patience)), "")
 
-    def _register(self, session: Session, reducer: Reducer, pool: Pool) -> None:
-        def invoked(event: Invocation) -> None:
-            self._out[event.request] = (reducer.function, time.monotonic())
-            pool.submit(self._generation, event)
+    @property
+    def failing(self) -> list[str]:
+        """The names of webhooks whose targets do not work."""
+        return [one.name for one in self.webhooks if one.state is not State.WELL]
 
-        options: dict[str, Any] = {
-            "reducer": True,
-            "match": reducer.match,
-            "invoke": "roundrobin",
-            "durable": reducer.function,
-            "concurrency": reducer.concurrency,
-        }
-        if reducer.destination:
-            options["mission"] = reducer.destination
-        session.register(reducer.pattern, options, invoked)
+    async def run(self) -> None:
+        """Serve until canceled."""
+        try:
+            while True:
+                try:
+                    await self._serve()
+                except Failure as error:
+                    why = {"process": "worker", "realm": self.realm, "reason": error.sentence}
+                    _log.warning("not_connected", extra={"fox": why})
+                await asyncio.sleep(RETURN)
+        finally:
+            for pool in self._pools:
+                pool.stop()
+            for webhook in self.webhooks:
+                await webhook.close()
 
-    def _send_answers(self, session: Session) -> None:
-        while not self._answers.empty():
-            generation, request, answer = self._answers.get()
-            if generation != self._generation:
-                continue
-            self._out.pop(request, None)
-            try:
-                if answer.uri:
-                    session.invocation_error(request, answer.uri, [answer.value])
-                else:
-                    session.yield_(request, answer.value)
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                what = f"the result cannot be sent as JSON: {error}"[:MAX_TEXT]
-                session.invocation_error(request, FAILED, [what])
+    async def _serve(self) -> None:
+        """Serve until the router ends one of the registrations. Raises Failure."""
+        realm = self._present = self._join()
+        try:
+            await realm.start()
+            registrations = [await _register(realm, one) for one in self._wanted]
+            self._all_registered = True
+            await _any_over(realm, registrations)
+        finally:
+            self._all_registered = False
+            await realm.stop()
 
-    def _look(self) -> None:
-        """Give up if a function does not come to an end long after it was asked again."""
-        for function, since in self._out.values():
-            if time.monotonic() - since > 2 * self._timeout + LOOK:
-                self.failure = f"the function {function} does not come to an end"
-            return  # The others were called later.
+
+def _of_function(pool: FunctionPool) -> Wanted:
+    reducer = pool.reducer
+    options: dict[str, Any] = {
+        "match": reducer.match,
+        "durable": reducer.function,
+        "concurrency": reducer.concurrency,
+    }
+    if reducer.destination:
+        options["mission"] = reducer.destination
+    return Wanted(reducer.pattern, pool.reduce, options)
+
+
+def _of_webhook(webhook: Webhook) -> Wanted:
+    settings = webhook.settings
+    options = {
+        "match": settings.match,
+        "webhook": settings.name,
+        "concurrency": settings.concurrency,
+    }
+    return Wanted(settings.topic, webhook.post, options)
+
+
+async def _register(realm: Realm, wanted: Wanted) -> Registration:
+    return await realm.register(
+        wanted.pattern, wanted.function, reducer=True, invoke="roundrobin", **wanted.options
+    )
+
+
+async def _any_over(realm: Realm, registrations: list[Registration]) -> None:
+    """Return when a registration, or the client, has ended for good."""
+    waits = [asyncio.create_task(one.is_over.wait()) for one in registrations]
+    try:
+        while not (realm.over or any(one.done() for one in waits)):
+            await asyncio.wait(waits, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waits:
+            one.cancel()

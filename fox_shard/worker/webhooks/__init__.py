@@ -1,0 +1,1 @@
+"""Webhooks: events are posted to the URLs that the configuration names."""
