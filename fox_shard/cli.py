@@ -49,6 +49,7 @@ State, at a running server
   table       tables: list, show, verify, watch
   schema      the schema of the tables: set, show
   reducers    list reducers
+  webhooks    list webhooks, and how their deliveries are going
 
 Operation
   init        make a folder in which a server can run
@@ -182,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
                 "configuration; FOX_GATEWAY_… variables say where it listens",
             )
     commands.add_parser("coordinator", parents=[common], help="run the coordinator")
-    commands.add_parser("worker", parents=[common], help="run the reducers written in Python")
+    commands.add_parser("worker", parents=[common], help="run reducers in Python, and webhooks")
     commands.add_parser("web", parents=[common], help="run the HTTP server")
     commands.add_parser("health", parents=[common], help="exit 0 if the running server is well")
     _add_upkeep(commands, common)

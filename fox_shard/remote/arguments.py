@@ -34,6 +34,7 @@ COMMANDS: Final = (
     "watch",
     "lock",
     "reducers",
+    "webhooks",
     "table",
     "schema",
     "sessions",
@@ -78,6 +79,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     _add_watch(commands, remote)
     _add_lock(commands, remote)
     _add_reducers(commands, remote)
+    _add_webhooks(commands, remote)
     _add_table(commands, remote)
     _add_schema(commands, remote)
 
@@ -246,6 +248,20 @@ def _add_reducers(commands: Commands, remote: argparse.ArgumentParser) -> None:
     command.add_argument("--match", choices=("exact", "prefix", "wildcard"), default="exact")
     command.add_argument("--mission", default="", help="its mission, if it has one")
     command.set_defaults(mistake=command.error)
+
+
+def _add_webhooks(commands: Commands, remote: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "webhooks",
+        parents=[remote],
+        help="list webhooks, and how their deliveries are going",
+        description="List the realm's webhooks: how many events wait and for how many seconds the"
+        " oldest has waited; how many were delivered, given up, and dropped because the queue was"
+        " full; how often a delivery was put off; when the next one of these is tried; and why"
+        " the last one has failed. Numbers are since the shards' start.",
+        epilog=NOTATION,
+    )
+    command.add_argument("--json", action="store_true", help="print one object per line")
 
 
 def _add_table(commands: Commands, remote: argparse.ArgumentParser) -> None:

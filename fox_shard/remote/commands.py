@@ -12,7 +12,16 @@ from typing import Final
 
 from fox_shard.client.tls import Tls
 from fox_shard.config import Config
-from fox_shard.remote import keys, messages, procedures, reducers, schemas, sessions, tables
+from fox_shard.remote import (
+    keys,
+    messages,
+    procedures,
+    reducers,
+    schemas,
+    sessions,
+    tables,
+    webhooks,
+)
 from fox_shard.remote.connecting import Target, target_of, tell, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.message_arguments import wamp_options
@@ -136,6 +145,10 @@ def _reducers(options: argparse.Namespace, target: Target) -> int:
     return visit(target, lambda router: reducers.remove(router, options.pattern, which))
 
 
+def _webhooks(options: argparse.Namespace, target: Target) -> int:
+    return visit(target, lambda router: webhooks.list_webhooks(router, json=options.json))
+
+
 def _table(options: argparse.Namespace, target: Target) -> int:
     match options.action:
         case "ls":
@@ -183,6 +196,7 @@ _COMMANDS: Final = {
     "keys": _keys,
     "watch": _watch,
     "reducers": _reducers,
+    "webhooks": _webhooks,
     "table": _table,
     "schema": _schema,
     "sessions": _sessions,

@@ -48,7 +48,7 @@ def list_reducers(router: Session, *, json: bool) -> int:
 
 def _reducers(router: Session) -> list[Reducer]:
     (found,) = router.call("fox.reducer.list")
-    return sorted(found, key=_identity)
+    return sorted((one for one in found if not one["webhook"]), key=_identity)
 
 
 def _identity(reducer: Reducer) -> tuple[str, ...]:
