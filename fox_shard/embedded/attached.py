@@ -64,6 +64,7 @@ async def make_attached(
         shell=shell,
         schedule=shell.schedule_flush,
         settle=_nothing,
+        works=[],
         health={gateway.name: health},
     )
 

@@ -14,7 +14,6 @@ from typing import Final
 from fox_shard.config import Config
 from fox_shard.datadir import opening
 from fox_shard.embedded.configuring import Configured
-from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.junction import Junction
 from fox_shard.embedded.parts import Health, Parts
 from fox_shard.embedded.shell import JunctionShell
@@ -29,7 +28,8 @@ from fox_shard.runtime.name_lock import hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import read_schemas
 from fox_shard.runtime.shard_core import make_shard
-from fox_shard.worker.functions import python_reducers
+from fox_shard.worker.instance import load_work
+from fox_shard.worker.worker import NAME as WORKER
 
 SETTLING: Final = 5.0
 """Seconds that the end of the router waits for what is not on the disk yet."""
@@ -42,9 +42,8 @@ async def make_joined(configured: Configured, undo: AsyncExitStack) -> Parts:
     RouterError.
     """
     config = configured.config
-    _refuse_workers(config)
     openness = check_openness(config)
-    for name in (ROUTER, *NODES):
+    for name in (ROUTER, *NODES, WORKER):
         undo.callback(hold_name(config, name).close)
     opening.refuse_other_layout(config)
     return await _make_nodes(config, configured.folder, openness, undo)
@@ -68,6 +67,7 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
     stores["coordinator"] = of_coordinator.store
     logins = Logins(config, "gateway-0")
     functions = load_functions(config, folder)
+    works = load_work(config, folder)
     terms = link_settings(config, generation, hands_over=True)
     gateway = make_gateway(0, config, terms, new_incarnation(), logins.users, loop.time(), _always)
     # There may be millions of rows.
@@ -112,15 +112,17 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         shell=shell,
         schedule=schedule,
         settle=partial(shell.settle, SETTLING),
-        health=_health(junction, clients),
+        health=_health(junction, clients, has_worker=bool(works)),
+        works=works,
     )
 
 
-def _health(junction: Junction, clients: ClientSide) -> dict[str, Health]:
+def _health(junction: Junction, clients: ClientSide, *, has_worker: bool) -> dict[str, Health]:
     answers: dict[str, Health] = {node.name: node.health for node in junction.nodes}
     of_gateway = answers[NODES[0]]
     answers[NODES[0]] = lambda: {**of_gateway(), "listening": clients.listening}
-    of_router: Mapping[str, object] = {"name": ROUTER, "status": "ok", "nodes": NODES}
+    nodes = (*NODES, WORKER) if has_worker else NODES
+    of_router: Mapping[str, object] = {"name": ROUTER, "status": "ok", "nodes": nodes}
     answers[ROUTER] = lambda: of_router
     return answers
 
@@ -132,12 +134,3 @@ def _always(_peer: str, _incarnation: int, _now: float) -> bool:
 
 async def _finished(task: "asyncio.Task[None]") -> None:
     await task
-
-
-def _refuse_workers(config: Config) -> None:
-    for realm in config.realms:
-        for reducer in python_reducers(realm):
-            raise RouterError(
-                f"The reducer {reducer.function} is a Python function, which needs a worker: "
-                "start the server with `fox run`, which has one."
-            )

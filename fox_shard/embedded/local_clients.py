@@ -36,10 +36,12 @@ class LocalClients:
         """Return the application's realm of that name; the same one until it is over."""
         realm = self._realms.get(name)
         if realm is None or realm.over:
-            realm = self._realms[name] = self._make_realm(name)
+            realm = self._realms[name] = self.join(name)
         return realm
 
-    def _make_realm(self, name: str) -> Realm:
+    def join(self, name: str) -> Realm:
+        """Return a realm of that name, for one who stops it before `leave`."""
+
         async def dial() -> Transport:
             if self._leaving:
                 raise Unreachable("The router does not run.")

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from fox_shard.config import Config
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.client_side import ClientSide
+from fox_shard.worker.instance import Work
 
 Health = Callable[[], Mapping[str, object]]
 
@@ -28,7 +29,7 @@ class Parts(NamedTuple):
 
     process: its name in the log. openness: see `check_openness`. schedule: lets the gateway's turn
     end soon. settle: waits for what is not on the disk yet. health: answers by the name of the
-    socket.
+    socket. works: what a worker has to do; an attached gateway's server has one.
     """
 
     process: str
@@ -40,3 +41,4 @@ class Parts(NamedTuple):
     schedule: Callable[[], None]
     settle: Callable[[], Awaitable[None]]
     health: Mapping[str, Health]
+    works: list[Work]

@@ -25,10 +25,12 @@ from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.joined import make_joined
 from fox_shard.embedded.local_clients import LocalClients
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.embedded.parts import Parts
+from fox_shard.embedded.parts import Health, Parts
 from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.health_socket import HealthSocket
+from fox_shard.worker.worker import NAME as WORKER
+from fox_shard.worker.worker import Worker
 
 _log = logging.getLogger("fox")
 
@@ -138,7 +140,8 @@ class FoxRouter:
         await self._linked_or_failed()
         await parts.clients.listen()
         self._started = True
-        for name, answer in parts.health.items():
+        health = {**parts.health, **self._start_worker(parts)}
+        for name, answer in health.items():
             socket = HealthSocket(Path(parts.config.run_dir), name, answer)
             await socket.open()
             self._undo.callback(socket.close)
@@ -146,6 +149,17 @@ class FoxRouter:
         about = {"process": parts.process, "pid": os.getpid(), "build": build}
         _log.info("started", extra={"fox": about})
         _log.info("ready", extra={"fox": parts.clients.listening})
+
+    def _start_worker(self, parts: Parts) -> dict[str, Health]:
+        """Run reducers in Python and webhooks, if there are any; return what tells their health."""
+        if not parts.works:
+            return {}
+        worker = Worker(parts.works, parts.config.reducer.timeout, self._local.join)
+        worker.start()
+        self._undo.push_async_callback(worker.stop)
+        watch = asyncio.create_task(worker.watch())
+        self._undo.callback(watch.cancel)
+        return {WORKER: worker.health}
 
     async def _linked_or_failed(self) -> None:
         events = (self._parts.clients.linked, self._ended)

@@ -207,20 +207,6 @@ def test_data_for_more_shards_is_refused_with_the_way_out(folder):
     asyncio.run(application())
 
 
-def test_a_reducer_in_python_is_refused_because_there_is_no_worker(folder):
-    conf = folder / "conf"
-    conf.mkdir()
-    (conf / "fox.toml").write_text(
-        '[[realm]]\nname = "realm1"\n[[realm.reducer]]\npattern = "a"\nfunction = "words:count"\n'
-    )
-
-    async def application():
-        with pytest.raises(RouterError, match=r"words:count .* needs a worker: .* `fox run`"):
-            await FoxRouter(conf / "fox.toml", settings(folder)).start()
-
-    asyncio.run(application())
-
-
 def test_an_unexpected_error_ends_the_router_but_not_the_application(folder, monkeypatch, caplog):
     broken = ZeroDivisionError("broken")
 
