@@ -52,6 +52,8 @@ def expected(kind: object) -> str:
             return f"a number of seconds from {low:g} to {high:g}"
         case msgspec.inspect.LiteralType(values=values):
             return "one of " + ", ".join(f'"{value}"' for value in values)
+        case msgspec.inspect.DictType(max_length=int(most)):
+            return f'up to {most} texts by name, such as {{Name = "text"}}'
         case msgspec.inspect.StrType(min_length=None, pattern=str(pattern)):
             return f"text that matches {pattern}"
         case _:

@@ -13,7 +13,13 @@ _log = logging.getLogger("fox")
 TROUBLES: Final = ("refused", "store_failed", "certificate_not_read", "certificate_expired")
 """Notices that somebody has to do something about."""
 
-WARNINGS: Final = ("stood_still", "renewed", "clock", "authorizer_failed")
+WARNINGS: Final = (
+    "stood_still",
+    "renewed",
+    "clock",
+    "authorizer_failed",
+    "webhook_events_dropped",
+)
 """Notices that explain what clients may have noticed."""
 
 

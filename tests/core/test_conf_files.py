@@ -20,6 +20,7 @@ from fox_shard.config import (
     Reducer,
     Role,
     Rule,
+    Webhook,
     load_with_origins,
     parse,
 )
@@ -74,10 +75,10 @@ def test_every_setting_in_fox_toml_is_explained():
     ]
     assert unexplained == []
     shown = [line for line in lines if re.match(r"(# )?\w+ = ", line)]
-    kinds = (Realm, History, Jwt, Reducer, Role, Rule, Listener)
+    kinds = (Realm, History, Jwt, Reducer, Webhook, Role, Rule, Listener)
     of_realms = [name for kind in kinds for name in kind.__struct_fields__]
     assert len(shown) == len(SETTINGS) + len(of_realms) - len(
-        ("history", "reducer", "role", "rule", "jwt")
+        ("history", "reducer", "webhook", "role", "rule", "jwt")
     )
 
 
@@ -109,6 +110,8 @@ def test_the_sections_that_fox_toml_shows_commented_out_have_the_defaults():
     assert realm_with("history").history == (History(topic="com.example.#"),)
     shown = Reducer(pattern="invoices.#", function="sum", field="amount", destination="totals")
     assert realm_with("reducer").reducer == (shown,)
+    posted = Webhook(name="orders", topic="com.example.#", url="https://example.com/events")
+    assert realm_with("webhook").webhook == (posted,)
     rule = Rule(uri="com.example.sensors.", match="prefix", allow=("publish", "subscribe"))
     jwt = Jwt(
         jwks="https://id.example.com/jwks.json",
