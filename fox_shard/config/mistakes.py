@@ -12,6 +12,7 @@ from fox_shard.config.jwt import Algorithms
 from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber
 from fox_shard.config.settings import Actions, AuthenticatorMethods, OptionalAddress, WebOrigins
 from fox_shard.config.web import Networks
+from fox_shard.config.webhook import Headers
 
 
 class ConfigError(Exception):
@@ -33,6 +34,7 @@ _WORDS: Final = (
         AuthenticatorMethods,
         'a list of "ticket", "wampcra", "cryptosign", "tls" and "anonymous", or some of them',
     ),
+    (Headers, 'up to 50 texts by name, such as {Authorization = "Bearer …"}'),
     (OptionalNumber, "a whole number from 0 to 1000000000"),
     (OptionalBytes, "a whole number from 0 to 17592186044416"),
 )
@@ -52,8 +54,6 @@ def expected(kind: object) -> str:
             return f"a number of seconds from {low:g} to {high:g}"
         case msgspec.inspect.LiteralType(values=values):
             return "one of " + ", ".join(f'"{value}"' for value in values)
-        case msgspec.inspect.DictType(max_length=int(most)):
-            return f'up to {most} texts by name, such as {{Name = "text"}}'
         case msgspec.inspect.StrType(min_length=None, pattern=str(pattern)):
             return f"text that matches {pattern}"
         case _:

@@ -17,6 +17,8 @@ PREFIX: Final = "whsec_"
 KEY_SIZES: Final = range(24, 65)
 """Bytes that a secret may have, by Standard Webhooks."""
 
+Headers = Annotated[dict[str, str], Meta(max_length=50)]
+
 
 class Webhook(Struct, frozen=True, kw_only=True):
     """One [[realm.webhook]]: the events of topics are posted to a URL.
@@ -38,7 +40,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     url: Annotated[str, Meta(max_length=2048)]
     secret: Annotated[str, Meta(max_length=256)] = ""
     secret_file: Annotated[str, Meta(max_length=4096)] = ""
-    headers: Annotated[dict[str, str], Meta(max_length=50)] = {}
+    headers: Headers = {}
     timeout: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
     concurrency: Annotated[int, Meta(ge=1, le=1000)] = 10
     queue_limit: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000

@@ -34,6 +34,7 @@ from fox_shard.testing import (
     user_scenarios,
     view_scenarios,
     walk,
+    webhook_scenarios,
 )
 
 Scenario = Callable[[int], None]
@@ -120,6 +121,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         reducer_scenarios.reducers_with_a_mission,
         reducer_scenarios.a_mission_on_a_failing_disk,
         reducer_scenarios.built_in_reducers,
+        webhook_scenarios.webhooks_post,
+        webhook_scenarios.webhooks_on_a_failing_disk,
+        webhook_scenarios.webhooks_with_full_queues,
         walk.walk,
         walk.walk_with_faults,
     )

@@ -21,7 +21,7 @@ from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, encode
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.parcel import batch_of
 from fox_shard.backplane.terms import LinkSettings
-from fox_shard.config import Auth, Keys, Mqtt, RealmLimits, Reducers, Role, Rpc
+from fox_shard.config import Auth, Keys, Mqtt, RealmLimits, Reducers, Role, Rpc, Webhook
 from fox_shard.config import Gateway as GatewaySettings
 from fox_shard.config import History as Rule
 from fox_shard.config import Realm as RealmSettings
@@ -92,6 +92,7 @@ class World:
         settings: GatewaySettings = SETTINGS,
         reducer: Reducers | None = None,
         reducers: tuple[BuiltIn, ...] = (),
+        webhooks: tuple[Webhook, ...] = (),
         schemas: Mapping[str, str] | None = None,
         users: Users | None = None,
         roles: tuple[Role, ...] = (),
@@ -105,11 +106,10 @@ class World:
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
         credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
         rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
-        and gateways. reducer: settings. reducers: the built-in ones of all realms. schemas: the
-        configured ones, by realm; also for the coordinator's next starts. users: None: all clients
-        are anonymous. roles: of all realms. auth: settings. user_keys: the pattern of the
-        keys with users, of the first realm; "": none.
-        realm_limits: of the first realm.
+        and gateways. reducer: settings. reducers: the built-in ones of all realms, as webhooks.
+        schemas: the configured ones, by realm; also for the coordinator's next starts. users: None:
+        all clients are anonymous. roles: of all realms. auth: settings. user_keys: the pattern of
+        the keys with users, of the first realm; "": none. realm_limits: of the first realm.
         authenticator: of the first realm; a procedure is one of the last realm, which is open to
         anonymous clients then.
         """
@@ -131,6 +131,7 @@ class World:
                 store="memory" if name in unstored else "sqlite",
                 history=history,
                 reducer=reducers,
+                webhook=webhooks,
                 role=roles,
                 users=user_keys if name == realms[0] else "",
                 authenticator=authenticator if name == realms[0] else "",

@@ -4,6 +4,8 @@ from collections import deque
 
 import pytest
 
+from fox_shard.backplane.frames import Reduced
+from fox_shard.shard.reducers import queues
 from fox_shard.shard.reducers.invocations import Invocations
 from fox_shard.shard.reducers.queues import Queues, _row
 from fox_shard.shard.reducers.reducer import State
@@ -110,6 +112,23 @@ def all_events_of_a_topic_at_once(patch):
     patch.setattr(Queues, "_is_ready", is_ready)
 
 
+def answers_of_webhooks_become_keys(patch):
+    """What the worker answers about an event of a webhook becomes a key, as of any reducer."""
+
+    def finish(self, queue, answer):
+        if isinstance(answer, Reduced) and queue.reducer.webhook is not None:
+            return self._fold(queue, answer)
+        return genuine(self, queue, answer)
+
+    genuine = Invocations._finish
+    patch.setattr(Invocations, "_finish", finish)
+
+
+def full_webhooks_refuse(patch):
+    """Acknowledged publishes are refused while a webhook's queue is full."""
+    patch.setattr(queues, "_refuses", lambda reducer: True)
+
+
 def run(scenario):
     for seed in range(SEEDS):
         scenario(seed)
@@ -126,6 +145,11 @@ def run(scenario):
         (refused_events_are_folded, "reducers_on_a_failing_disk"),
         (instances_that_leave_keep_events, "reducers_fold"),
         (all_events_of_a_topic_at_once, "reducers_fold"),
+        (fold_before_commit, "webhooks_on_a_failing_disk"),
+        (row_goes_too_early, "webhooks_post"),
+        (all_events_of_a_topic_at_once, "webhooks_post"),
+        (answers_of_webhooks_become_keys, "webhooks_post"),
+        (full_webhooks_refuse, "webhooks_with_full_queues"),
     ],
 )
 def test_a_planted_mistake_is_found(plant, scenario, monkeypatch):
