@@ -73,7 +73,7 @@ class FunctionPool:
 
     def hangs(self, patience: float) -> bool:
         """Whether a call has not come to an end for so many seconds."""
-        longest_ago = min(self._running.values(), default=time.monotonic())
+        longest_ago = min([*self._running.values()], default=time.monotonic())
         return time.monotonic() - longest_ago > patience
 
     def stop(self) -> None:
