@@ -5,11 +5,13 @@ Owns: the session, and that it is opened again. Never: what functions mean; requ
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 from fox_shard.client import Failure
+from fox_shard.client.backoff import Backoff
 from fox_shard.client.callee import CallDetails
 from fox_shard.client.realm import Realm, Registration
 from fox_shard.config import Config
@@ -20,7 +22,8 @@ from fox_shard.worker.webhooks.webhook import Webhook
 
 _log = logging.getLogger("fox")
 
-RETURN: Final = 0.5
+FIRST: Final = 0.5
+MOST: Final = 5.0
 """Seconds until a session is opened again that could not be, or whose reducers were refused."""
 
 LOOK: Final = 1.0
@@ -83,6 +86,7 @@ class RealmInstance:
             *(_of_function(pool) for pool in self._pools),
             *(_of_webhook(one) for one in work.webhooks),
         ]
+        self._backoff = Backoff(random.random, FIRST, MOST)
         self._present: Realm | None = None
         self._all_registered = False
 
@@ -112,7 +116,7 @@ class RealmInstance:
                 except Failure as error:
                     why = {"process": "worker", "realm": self.realm, "reason": error.sentence}
                     _log.warning("not_connected", extra={"fox": why})
-                await asyncio.sleep(RETURN)
+                await asyncio.sleep(self._backoff.next())
         finally:
             for pool in self._pools:
                 pool.stop()
@@ -126,6 +130,7 @@ class RealmInstance:
             await realm.start()
             registrations = [await _register(realm, one) for one in self._wanted]
             self._all_registered = True
+            self._backoff.reset()
             await _any_over(realm, registrations)
         finally:
             self._all_registered = False

@@ -110,8 +110,10 @@ class Target:
         # Publication -> its failed tries, of those that failed lately.
         self._tries: OrderedDict[int, int] = OrderedDict()
         # Failures without a success between them.
-        self._failures = 0
+        self._failures = self._failed_probes = 0
         self._spared_until = 0.0
+        # Probes that have failed since the target has last worked.
+        self._failed_probes = 0
         self._probe = 0
         self._gone = False
         self.last_failure = ""
@@ -148,8 +150,8 @@ class Target:
 
     def ended(self, publication: int, age: float, outcome: Outcome, now: float) -> Verdict:
         """Take what has come of a request, and return what becomes of its event."""
-        if publication == self._probe:
-            self._probe = 0
+        was_probe = publication == self._probe
+        self.abandoned(publication)
         if isinstance(outcome, Answered):
             if 200 <= outcome.status < 300:
                 self._works()
@@ -163,7 +165,8 @@ class Target:
                 self._works()
                 self.last_failure = outcome.text
                 return self._give_up(publication, outcome.text)
-        return self._failed(publication, age, outcome, now)
+        self._spare(outcome, now, was_probe=was_probe)
+        return self._failed(publication, age, outcome)
 
     def abandoned(self, publication: int) -> None:
         """Note that a request was broken off, as nobody waits for its end any more."""
@@ -178,22 +181,34 @@ class Target:
         self._failures = 0
         self._spared_until = 0.0
 
-    def _failed(self, publication: int, age: float, outcome: Outcome, now: float) -> Verdict:
+    def _spare(self, outcome: Outcome, now: float, *, was_probe: bool) -> None:
+        """Note a failure, and spare the target if it was one too many.
+
+        Requests that were under way when that began fail, too, and do not make it longer.
+        """
         self.last_failure = outcome.text
         self._failures += 1
-        wanted = 0.0
-        if isinstance(outcome, Answered) and outcome.status in ASKS_FOR_TIME:
-            wanted = min(outcome.retry_after, self._settings.longest_delay)
+        self._failed_probes += was_probe
+        wanted = self._wanted(outcome)
+        if was_probe or self._failures == SPARED_AFTER:
+            self._spared_until = now + self._delay(self._failed_probes)
         if wanted:
             # All events wait as long as the target asks for.
             self._failures = max(self._failures, SPARED_AFTER)
-        if self._failures >= SPARED_AFTER:
-            spared = self._delay(self._failures - SPARED_AFTER)
-            self._spared_until = max(self._spared_until, now + max(spared, wanted))
+            self._spared_until = max(self._spared_until, now + wanted)
+
+    def _wanted(self, outcome: Outcome) -> float:
+        """Return the seconds for which the target asks; 0: for none."""
+        if isinstance(outcome, Answered) and outcome.status in ASKS_FOR_TIME:
+            return min(outcome.retry_after, self._settings.longest_delay)
+        return 0.0
+
+    def _failed(self, publication: int, age: float, outcome: Outcome) -> Verdict:
         if age >= self._settings.give_up_after:
             return self._give_up(publication, f"{self._too_old}; the last failure: {outcome.text}")
         tries = self._count(publication)
-        return Later(self._at_most(max(self._delay(tries), wanted), age), outcome.text)
+        delay = max(self._delay(tries), self._wanted(outcome))
+        return Later(self._at_most(delay, age), outcome.text)
 
     def _count(self, publication: int) -> int:
         """Count a failed try; return how many there were before."""

@@ -42,7 +42,7 @@ def read_keys(settings: Settings) -> list[bytes]:
             raise ValueError("there is no secret in it.")
         return [key_of(line) for line in lines]
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+        why = f"{error.strerror}." if isinstance(error, OSError) else error
         raise StartError(
             f'The webhook "{settings.name}" has no secret from {settings.secret_file}: {why}'
         ) from error

@@ -36,7 +36,7 @@ def send(target, publication, status, *, now=0.0, age=0.0, retry_after=0.0):
 def spared(**more):
     """Return a target that has failed so often that it is spared; until 1 s at chance 0."""
     one = target(**more)
-    for publication in range(SPARED_AFTER):
+    for publication in range(1, 1 + SPARED_AFTER):
         assert isinstance(send(one, publication, 500), Later)
     return one
 
@@ -100,6 +100,15 @@ def test_a_target_that_is_down_gets_one_request_now_and_then_however_many_events
     one.ended(12, 0, Unanswered("no answer"), 2.0)
     assert one.may_send(13, 0, 3.0) == Later(1.0, "no answer")
     assert one.may_send(13, 0, 4.0) is Now.SEND
+
+
+def test_requests_that_fail_together_spare_the_target_for_no_longer():
+    one = target()
+    for publication in range(1, 101):
+        assert one.may_send(publication, 0, 0.0) is Now.SEND
+    for publication in range(1, 101):
+        one.ended(publication, 0, Unanswered("no answer"), 0.0)
+    assert one.may_send(101, 0, 1.0) is Now.SEND
 
 
 def test_those_that_wait_for_the_probe_do_not_come_back_at_once():
