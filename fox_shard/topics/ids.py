@@ -34,6 +34,11 @@ def pattern_id(realm: str, kind: str, pattern: str) -> int:
     return (int.from_bytes(blake2b(data, digest_size=8).digest(), "big") >> 11) or 1
 
 
+def reducer_id(realm: str, pattern: str, mission: str, durable: str) -> int:
+    """Return the id of a reducer, which is the same everywhere. pattern: a `Pattern`'s text."""
+    return pattern_id(realm, "reducer", f"{pattern}\0{mission}\0{durable}")
+
+
 def webhook_id(realm: str, name: str) -> int:
     """Return the id of a webhook, under which a shard keeps the events that wait for it."""
     return pattern_id(realm, "webhook", name)

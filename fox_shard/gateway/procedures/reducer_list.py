@@ -15,8 +15,8 @@ from fox_shard.documents.payloads import decode
 from fox_shard.errors import InvalidArgument, NoSuchRegistration
 from fox_shard.gateway.procedures.inquiry import Inquiries, InquiryQuestion, Item
 from fox_shard.gateway.rpc.calls import Calls
-from fox_shard.gateway.rpc.reductions import reducer_id
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.topics.ids import reducer_id
 from fox_shard.topics.pattern import Pattern
 
 LIST: Final = "fox.reducer.list"
@@ -68,7 +68,7 @@ class ReducerProcedures:
         except msgspec.ValidationError as error:
             raise InvalidArgument(f"{REMOVE}: {error}") from None
         pattern = Pattern.wamp(values[0], query.match)
-        id_ = reducer_id(session.realm.name, pattern, query.mission, query.durable)
+        id_ = reducer_id(session.realm.name, pattern.text, query.mission, query.durable)
         question = InquiryQuestion(
             session,
             request,

@@ -31,16 +31,11 @@ from fox_shard.gateway.clients.host import Clock
 from fox_shard.gateway.clients.limits import Limits
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.sessions.session import Session
-from fox_shard.topics.ids import pattern_id, webhook_id
+from fox_shard.topics.ids import reducer_id, webhook_id
 from fox_shard.topics.pattern import Pattern
 
 NOWHERE: Final = -1
 """In place of a shard's number: the answer is not awaited any more, but the instance is busy."""
-
-
-def reducer_id(realm: str, pattern: Pattern, mission: str, durable: str) -> int:
-    """Return the id of a reducer, which is the same everywhere."""
-    return pattern_id(realm, "reducer", f"{pattern.text}\0{mission}\0{durable}")
 
 
 @final
@@ -148,9 +143,10 @@ class Reductions:
         webhook: see `RegisterReducer`.
         """
         realm = session.realm.name
-        registration = (
-            webhook_id(realm, durable) if webhook else reducer_id(realm, pattern, mission, durable)
-        )
+        if webhook:
+            registration = webhook_id(realm, durable)
+        else:
+            registration = reducer_id(realm, pattern.text, mission, durable)
         problem = self._problem(session, registration, pattern)
         if problem is not None:
             session.refused(refused(Register, session.id, request, problem))

@@ -55,16 +55,17 @@ class RealmReducers:
 class Catalog:
     """The reducers of one shard.
 
-    reducing: the realms in which some reducer takes events. unconfigured: realms and names, by
-    their ids, of webhooks that the store knows, but the configuration does not.
+    reducing: the realms in which some reducer takes events. configured: the ids of those that the
+    worker serves. unconfigured: realms and names, by their ids, of webhooks that the store knows,
+    but the configuration does not.
     """
 
     __slots__ = (
         "_journal",
         "_realms",
         "_settings",
-        "_stored",
         "by_id",
+        "configured",
         "reducing",
         "unconfigured",
     )
@@ -75,8 +76,7 @@ class Catalog:
         self._realms: dict[str, RealmReducers] = {}
         self.by_id: dict[int, Reducer] = {}
         self.reducing: set[str] = set()
-        # Webhooks whose rows are in the store as they are to be.
-        self._stored: set[int] = set()
+        self.configured: set[int] = set()
         self.unconfigured: dict[int, tuple[str, str]] = {}
 
     def realm(self, name: str) -> RealmReducers:
@@ -113,10 +113,7 @@ class Catalog:
         function: Function | None = None,
         webhook: Webhook | None = None,
     ) -> Reducer:
-        """Return the reducer with that id; make it, with its row, if there is none.
-
-        A webhook's row is stored by `store_webhooks`.
-        """
+        """Return the reducer with that id; make it, with its row, if there is none."""
         reducer = self.by_id.get(id_)
         if reducer is None:
             reducer = Reducer(
@@ -128,20 +125,15 @@ class Catalog:
         return reducer
 
     def _store(self, reducer: Reducer) -> None:
-        if reducer.function is None and not reducer.webhook and self.is_stored(reducer.realm):
+        if reducer.function is None and self.is_stored(reducer.realm):
             row = rows.ReducerRow(
-                reducer.realm, reducer.pattern.text, reducer.mission, reducer.durable
+                reducer.realm,
+                reducer.pattern.text,
+                reducer.mission,
+                reducer.durable,
+                webhook=reducer.webhook is not None,
             )
             self._journal.keep(rows.reducer(reducer.id), rows.encode(row))
-
-    def store_webhooks(self) -> None:
-        """Store the rows of webhooks, by which it is known later whose events are in the store."""
-        for id_, reducer in self.by_id.items():
-            if reducer.webhook and id_ not in self._stored and self.is_stored(reducer.realm):
-                row = rows.ReducerRow(
-                    reducer.realm, reducer.pattern.text, "", reducer.durable, webhook=True
-                )
-                self._journal.keep(rows.reducer(id_), rows.encode(row))
 
     def remove(self, reducer: Reducer) -> None:
         """Let a durable reducer take no events, unless an instance comes; forget it for good."""
@@ -159,15 +151,16 @@ class Catalog:
         return sum(
             1
             for one in self.by_id.values()
-            if one.realm == realm and one.function is None and one.webhook is None
+            if one.realm == realm and one.function is None and one.id not in self.configured
         )
 
     def durable(self, realm: str) -> int:
-        """Return the number of the realm's durable reducers that have not been removed."""
+        """Return the number of clients' durable reducers that have not been removed."""
         return sum(
             1
             for one in self.by_id.values()
-            if one.realm == realm and one.durable and not (one.removed or one.webhook)
+            if one.realm == realm and one.durable
+            if not (one.removed or one.id in self.configured)
         )
 
     def refresh(self, reducer: Reducer) -> None:
@@ -192,8 +185,6 @@ class Catalog:
         if not row.webhook:
             if self.is_stored(row.realm):
                 self.get(id_, row.realm, row.pattern, row.mission, row.durable)
-        elif id_ in self.by_id and row.pattern == self.by_id[id_].pattern.text:
-            self._stored.add(id_)
         elif id_ not in self.by_id:
             self.unconfigured[id_] = (row.realm, row.durable)
             self._journal.drop(rows.reducer(id_))

@@ -130,7 +130,8 @@ class Instances:
             return  # The home has decided.
         if not reducer.instances:
             self._check_number(reducer)
-            if reducer.durable and (is_new or reducer.removed):
+            is_back = reducer.removed and reducer.id not in self._catalog.configured
+            if reducer.durable and (is_new or is_back):
                 self._check_durable(reducer)
             return
         if frame.force:

@@ -354,7 +354,7 @@ class Queues:
     def load(self, queued: QueuedEvent) -> None:
         """Take an event from the store, after all reducers, in the order of arrival."""
         reducer = self._catalog.by_id.get(queued.reducer)
-        if reducer is None:
+        if reducer is None or not self._catalog.is_stored(reducer.realm):
             self._journal.drop(_row(queued))
             if queued.reducer in self._catalog.unconfigured:
                 self._unconfigured[queued.reducer] += 1

@@ -24,12 +24,12 @@ from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.peer import Kind, Peer
 from fox_shard.shard.reducers.built_in import BuiltIns, Effect
 from fox_shard.shard.reducers.catalog import Catalog
+from fox_shard.shard.reducers.configured import Configured
 from fox_shard.shard.reducers.instances import Instances
 from fox_shard.shard.reducers.invocations import Invocations
 from fox_shard.shard.reducers.queues import Queues
 from fox_shard.shard.reducers.reducer import Reducer
 from fox_shard.shard.reducers.reports import Reports
-from fox_shard.shard.reducers.webhooks import Webhooks
 from fox_shard.store.journal import Journal
 
 DROPPED_AT_ONCE: Final = 1000
@@ -51,11 +51,11 @@ class Reducers:
         "_outbox",
         "built_ins",
         "catalog",
+        "configured",
         "instances",
         "invocations",
         "queues",
         "reports",
-        "webhooks",
     )
 
     def __init__(
@@ -103,7 +103,7 @@ class Reducers:
         self.instances = Instances(
             shard, placement, self.catalog, self.queues, self.invocations, limits, deadline
         )
-        self.webhooks = Webhooks(settings, self.catalog, self.queues)
+        self.configured = Configured(settings, self.catalog, self.queues)
         self.reports = Reports(self.catalog, self.instances, self.invocations, clock, inquiries)
 
     # Events
@@ -185,7 +185,7 @@ class Reducers:
             f"{name}.folded": queues.folded,
             f"{name}.reducer_failures": queues.failed,
             f"{name}.reducer_dropped": queues.dropped,
-            **self.webhooks.take_counts(name),
+            **self.configured.take_counts(name),
         }
         queues.folded = queues.failed = queues.dropped = 0
         return counts
@@ -213,7 +213,7 @@ class Reducers:
     def loaded(self) -> list[Notice]:
         """Begin with what was loaded; return what is to be told."""
         self.instances.loaded()
-        return self.webhooks.loaded()
+        return self.configured.loaded()
 
     def load_reducer(self, key: bytes, row: rows.ReducerRow) -> None:
         """Take a reducer from the store, before all events."""

@@ -577,6 +577,7 @@ def test_the_coordinator_is_sent_the_metrics():
         "shard-0.keys": 1,
         "shard-0.queue_depth": 1,
         "shard-0.reducer_queue": 0,
+        "shard-0.webhook_queue": 0,
         "shard-0.outbox_bytes": 0,
         "shard-0.waiting_publishes": 0,
         "shard-0.commit_microseconds": 0,

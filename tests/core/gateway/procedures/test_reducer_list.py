@@ -6,7 +6,7 @@ from msgspec import msgpack
 
 from fox_shard.backplane.frames import Inquiry, InquiryPage, ReducerState
 from fox_shard.documents import payloads
-from fox_shard.gateway.rpc.reductions import reducer_id
+from fox_shard.topics.ids import reducer_id
 from fox_shard.topics.pattern import Pattern
 
 
@@ -104,7 +104,7 @@ def test_the_numbers_of_all_shards_are_summed_up():
 def test_a_reducer_is_removed_at_all_shards():
     calling = Calling()
     calling.call("fox.reducer.remove", "a.#", durable="d", mission="m")
-    id_ = reducer_id(REALM, Pattern.wamp("a.#"), "m", "d").to_bytes(8, "big")
+    id_ = reducer_id(REALM, Pattern.wamp("a.#").text, "m", "d").to_bytes(8, "big")
     assert calling.answer(0, (id_, b"")).body == id_
     assert calling.answer(1, (id_, b"")).body == id_
     assert calling.answered.args == b""

@@ -71,7 +71,7 @@ def waiting(harness, name="w"):
 
 
 def counts(harness):
-    found = harness.shard.reducers.webhooks.take_counts("")
+    found = harness.shard.reducers.configured.take_counts("")
     return {name.removeprefix(".webhook_"): count for name, count in found.items() if count}
 
 
