@@ -89,6 +89,7 @@ def everything(tmp_path_factory):
         text = CONFIGURATION.format(target=target.url, secure=secure.url, secret=SECRET)
         config = write_config(folder, text)
         (folder / "conf" / "secrets").write_text(f"{SECRET}\n{OLD}\n")
+        (folder / "conf" / "secrets").chmod(0o600)
         (folder / "conf" / "ca.pem").write_bytes(authority.path.read_bytes())
         cluster = stack.enter_context(Cluster(shards=2, config=config))
         cluster.start("worker")

@@ -1,22 +1,21 @@
 """One webhook: events that a shard shows are posted, and the shard is told what has come of it.
 
-Owns: the order of these steps, the secrets, what is logged. Never: the decisions (see `delivery`).
+Owns: the order of these steps, what is logged. Never: the decisions (see `delivery`).
 """
 
 import asyncio
 import logging
 import random
 import time
-from pathlib import Path
 from typing import Any, Final, NoReturn, final
 
 from fox_shard.client import Refused
 from fox_shard.client.callee import CallDetails
 from fox_shard.config import Webhook as Settings
-from fox_shard.config.webhook import key_of
-from fox_shard.errors import AskAgain, InvalidPayload, NotDelivered, StartError
+from fox_shard.errors import AskAgain, InvalidPayload, NotDelivered
 from fox_shard.worker.webhooks.delivery import Delivered, GivenUp, Later, Now, State, Target
 from fox_shard.worker.webhooks.message import body_of, headers_of, published_at
+from fox_shard.worker.webhooks.secrets import read_keys
 
 _log = logging.getLogger("fox")
 
@@ -28,24 +27,6 @@ RESPITE: Final = 0.5
 
 QUIET: Final = 60.0
 """Seconds between two lines of the log about failures of one webhook."""
-
-
-def read_keys(settings: Settings) -> list[bytes]:
-    """Return the keys that sign a webhook's requests. Raises StartError."""
-    if settings.secret:
-        return [key_of(settings.secret)]
-    if not settings.secret_file:
-        return []
-    try:
-        lines = Path(settings.secret_file).read_text(encoding="ascii").split()
-        if not lines:
-            raise ValueError("there is no secret in it.")
-        return [key_of(line) for line in lines]
-    except (OSError, ValueError) as error:
-        why = f"{error.strerror}." if isinstance(error, OSError) else error
-        raise StartError(
-            f'The webhook "{settings.name}" has no secret from {settings.secret_file}: {why}'
-        ) from error
 
 
 @final
