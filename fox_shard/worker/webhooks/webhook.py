@@ -16,17 +16,13 @@ from fox_shard.errors import AskAgain, InvalidPayload, NotDelivered
 from fox_shard.worker.webhooks.delivery import Delivered, GivenUp, Later, Now, State, Target
 from fox_shard.worker.webhooks.message import body_of, headers_of, published_at
 from fox_shard.worker.webhooks.secrets import read_keys
-
-_log = logging.getLogger("fox")
+from fox_shard.worker.webhooks.sparing_log import SparingLog
 
 SOON: Final = 0.1
 """Seconds after which an event is shown again for whose request there was no time left."""
 
 RESPITE: Final = 0.5
 """Seconds by which an answer is earlier than the server would ask again."""
-
-QUIET: Final = 60.0
-"""Seconds between two lines of the log about failures of one webhook."""
 
 
 @final
@@ -54,9 +50,8 @@ class Webhook:
         # Set, and replaced by another one, when a request has ended.
         self._request_ended = asyncio.Event()
         self.delivered = self.given_up = self.failures = 0
-        # When the next line about failures may be logged; and how many there have been since.
-        self._quiet_until = 0.0
-        self._unlogged = 0
+        self._failures_log = SparingLog("webhook_failed", logging.WARNING)
+        self._given_up_log = SparingLog("webhook_given_up", logging.ERROR)
 
     @property
     def state(self) -> State:
@@ -74,8 +69,8 @@ class Webhook:
         try:
             body = body_of(self._realm, told.topic, publication, args, kwargs)
         except InvalidPayload as error:
-            self._give_up(f"the event cannot be written as JSON: {error}")
-        await self._await_turn(publication, until)
+            self._give_up(told, f"the event cannot be written as JSON: {error}")
+        await self._await_turn(told, until)
         try:
             outcome = await self._poster.post(
                 headers_of(publication, time.time(), body, self._keys), body, time.time()
@@ -89,13 +84,14 @@ class Webhook:
             self.delivered += 1
             return
         self.failures += 1
-        self._note_failure(told, outcome.text)
+        self._failures_log.note(self._about(told, outcome.text), time.monotonic())
         if isinstance(verdict, GivenUp):
-            self._give_up(verdict.why)
+            self._give_up(told, verdict.why)
         _ask_again(verdict)
 
-    async def _await_turn(self, publication: int, until: float) -> None:
+    async def _await_turn(self, told: CallDetails, until: float) -> None:
         """Return when the event may be sent, and there is time for it. Raises Refused."""
+        publication = told.publication
         while True:
             now = time.monotonic()
             if now + self.settings.timeout > until:
@@ -106,32 +102,23 @@ class Webhook:
                 case Later() as verdict:
                     _ask_again(verdict)
                 case GivenUp() as verdict:
-                    self._give_up(verdict.why)
+                    self._give_up(told, verdict.why)
             await self._request_ended.wait()
 
-    def _give_up(self, why: str) -> NoReturn:
+    def _give_up(self, told: CallDetails, why: str) -> NoReturn:
         self.given_up += 1
+        self._given_up_log.note(self._about(told, why), time.monotonic())
         raise Refused(NotDelivered.uri, [why])
 
-    def _note_failure(self, told: CallDetails, why: str) -> None:
-        """Log a failure, unless there has just been another one."""
-        self._unlogged += 1
-        now = time.monotonic()
-        if now < self._quiet_until:
-            return
-        fields = {
+    def _about(self, told: CallDetails, why: str) -> dict[str, object]:
+        return {
             "process": "worker",
             "realm": self._realm,
             "webhook": self.name,
             "topic": told.topic,
             "publication": told.publication,
             "reason": why,
-            "failures": self._unlogged,
-            "given_up": self.given_up,
         }
-        _log.warning("webhook_failed", extra={"fox": fields})
-        self._quiet_until = now + QUIET
-        self._unlogged = 0
 
 
 def _age(publication: int) -> float:
