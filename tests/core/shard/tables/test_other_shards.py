@@ -10,6 +10,7 @@ from table_shards import TableShards
 from fox_shard.datadir import generation
 from fox_shard.datadir.backup import dump, load
 from fox_shard.datadir.resharding import reshard
+from fox_shard.progress import unseen
 from fox_shard.store.layout import Layout
 
 SCHEMA = {
@@ -73,7 +74,7 @@ def test_contributions_under_way_go_with_another_number_of_shards(old, new, turn
     publish_some(shards, 2)
     shards.turns(turns)
     stop(shards, tmp_path)
-    reshard(tmp_path, new, progress=lambda done, total: None)
+    reshard(tmp_path, new, progress=unseen)
     after = go_on(shards, tmp_path)
     after.check_aggregates()
     publish_some(after, 3)
@@ -91,7 +92,7 @@ def test_a_definition_that_was_new_when_the_number_of_shards_changed(turns, tmp_
     publish_some(shards, 2)
     shards.turns(turns)
     stop(shards, tmp_path)
-    reshard(tmp_path, 3, progress=lambda done, total: None)
+    reshard(tmp_path, 3, progress=unseen)
     go_on(shards, tmp_path).check_aggregates()
 
 
