@@ -22,6 +22,7 @@ from fox_shard.embedded.asgi import WampApplication
 from fox_shard.embedded.attached import make_attached
 from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.errors import RouterError
+from fox_shard.embedded.handing_over import UserOf
 from fox_shard.embedded.joined import make_joined
 from fox_shard.embedded.local_clients import LocalClients
 from fox_shard.embedded.local_connection import Client, LocalConnection
@@ -50,6 +51,7 @@ class FoxRouter:
         settings: Mapping[str, object] = NO_SETTINGS,
         *,
         attach: str | os.PathLike[str] | None = None,
+        user: UserOf | None = None,
     ) -> None:
         """Read the configuration, unless it is that of a running server. Raises ConfigError.
 
@@ -61,7 +63,12 @@ class FoxRouter:
         attach: the run directory of a running server, whose configuration counts, without file and
         variables. The gateway has no listeners but those in `settings`, which may have further
         `gateway.` settings.
+
+        user: returns whom the web application has authenticated, a `WebUser`, or None: nobody, so
+        that the client has to prove who it is, or is anonymous. Gets the ASGI scope of each
+        WebSocket that comes to `wamp`; may be async.
         """
+        self.user_of = user
         self._config: Config | None = None
         if attach is None:
             configured = configure(file, settings, os.environ)
@@ -175,7 +182,7 @@ class FoxRouter:
         authid `fox.application`. Raises RouterError if the router does not run.
         """
         if self.gateway is None:
-            raise RouterError("The router does not run.")
+            raise RouterError(self.absence)
         return self._local.realm(name)
 
     @property
@@ -193,6 +200,16 @@ class FoxRouter:
     def gateway(self) -> Gateway | None:
         """The gateway, for what is in this package; None: the router does not run."""
         return self._parts.gateway if self._started and self._ending is None else None
+
+    @property
+    def absence(self) -> str:
+        """Why there is no gateway, in a sentence, for what is in this package."""
+        if self._ended.is_set() or self._ending is not None:
+            return "The router does not run any more."
+        return (
+            "The router does not run yet: await `start`, or let the web application have the "
+            "lifespan `router.lifespan` (applications that are mounted in another one have none)."
+        )
 
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client without a socket, for what is in this package."""
