@@ -14,6 +14,7 @@ import pytest
 from raw_wamp import GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, RawWamp
 
 from fox_shard import ConfigError, FoxRouter, RouterError
+from fox_shard.embedded.serving import run_serve
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.store.layout import Layout
 
@@ -76,6 +77,22 @@ def test_an_application_serves_clients_in_its_own_event_loop(folder):
             return await beside(key, port(router), "com.example.color")
 
     assert asyncio.run(again()) == "red"
+
+
+def test_an_application_may_have_clients_by_its_web_server_only(folder, monkeypatch):
+    (folder / "conf").mkdir()
+    file = folder / "conf" / "fox.toml"
+    file.write_text('[gateway]\nwebsocket = "off"\nrawsocket = "off"\n')
+    monkeypatch.setenv("FOX_GATEWAY_MQTT", "off")
+
+    async def application():
+        async with FoxRouter(file) as router:
+            return router.listening
+
+    assert asyncio.run(application()) == {}
+    # A server of its own would be of no use.
+    with pytest.raises(ConfigError, match="are all off"):
+        run_serve(file)
 
 
 def test_two_routers_in_one_process_have_nothing_in_common(folder):
