@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import Final, Self, final
 
 from fox_shard.client.realm import Realm
 from fox_shard.compiled import build_of_this_process
@@ -30,8 +30,14 @@ from fox_shard.embedded.parts import Parts
 from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.health_socket import HealthSocket
+from fox_shard.runtime.name_lock import AlreadyRunning
 
 _log = logging.getLogger("fox")
+
+_HINT: Final = (
+    ". The workers of a web server share one server that runs beside them (`fox run`), to which a "
+    "FoxRouter is attached in each of them."
+)
 
 
 @final
@@ -129,7 +135,8 @@ class FoxRouter:
             await self._start()
         except StartError as error:
             await self._undo.aclose()
-            raise RouterError(str(error)) from error
+            hint = _HINT if isinstance(error, AlreadyRunning) else ""
+            raise RouterError(f"{error}{hint}") from error
         except BaseException:
             await self._undo.aclose()
             raise
