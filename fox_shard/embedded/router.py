@@ -30,6 +30,7 @@ from fox_shard.embedded.parts import Parts
 from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.health_socket import HealthSocket
+from fox_shard.runtime.logs import leave_logging_to_application
 from fox_shard.runtime.name_lock import AlreadyRunning
 
 _log = logging.getLogger("fox")
@@ -74,6 +75,7 @@ class FoxRouter:
         that the client has to prove who it is, or is anonymous. Gets the ASGI scope of each
         WebSocket that comes to `wamp`; may be async.
         """
+        leave_logging_to_application()
         self.user_of = user
         self._config: Config | None = None
         if attach is None:

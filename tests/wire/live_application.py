@@ -1,13 +1,14 @@
 """A web application with a router that has handlers and procedures which raise, or block.
 
 The router is attached to the server of RUN_DIR, or else the whole server. WITHOUT_LIFESPAN: it is
-mounted without its lifespan.
+mounted without its lifespan. RELEASE: a file that ends what blocks.
 """
 
 import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -25,9 +26,9 @@ async def home(_request: Request) -> PlainTextResponse:
 
 
 async def say(request: Request) -> PlainTextResponse:
-    """Publish the body, acknowledged."""
-    topic, value = await request.json()
-    publication = await router.realm("realm1").publish(topic, [value], acknowledge=True)
+    """Publish [topic, value, options]."""
+    topic, value, options = await request.json()
+    publication = await router.realm("realm1").publish(topic, [value], **options)
     return PlainTextResponse(str(publication))
 
 
@@ -36,15 +37,23 @@ async def fail(_request: Request) -> PlainTextResponse:
     raise LookupError("the secret of the application")
 
 
-async def block(request: Request) -> PlainTextResponse:
-    """Hold the event loop for as many seconds."""
-    time.sleep(float(request.path_params["seconds"]))  # noqa: ASYNC251 - this is what it is for
+def hold() -> None:
+    """Wait until there is the file."""
+    release = Path(os.environ["RELEASE"])
+    release.with_suffix(".blocked").touch()
+    while not release.exists():
+        time.sleep(0.01)
+
+
+async def block(_request: Request) -> PlainTextResponse:
+    """Hold the event loop until there is the file."""
+    hold()
     return PlainTextResponse("over")
 
 
 def broken() -> None:
-    """Raise what no caller may read."""
-    raise LookupError("the secret of the procedure")
+    """Raise what the caller is told."""
+    raise LookupError("there is none")
 
 
 @asynccontextmanager
@@ -66,7 +75,7 @@ app = Starlette(
         Route("/", home),
         Route("/say", say, methods=["POST"]),
         Route("/fail", fail),
-        Route("/block/{seconds:float}", block),
+        Route("/block", block),
         WebSocketRoute("/live", router.wamp),
         Mount("/live", router.wamp),
     ],

@@ -92,7 +92,7 @@ def test_each_serializer_has_its_type_of_message(server, subprotocol):
 def test_a_path_and_the_same_with_a_slash(server, path):
     with server.page(path=path) as page:
         page.subscribe("live.path")
-        assert server.request("POST", "/say", ["live.path", path])[0] == 200
+        assert server.request("POST", "/say", ["live.path", path, {}])[0] == 200
         assert page.event() == path
 
 
