@@ -183,3 +183,10 @@ def test_what_any_worker_publishes_reaches_the_websockets_of_all(served):
         assert [page.event() for page in pages] == [f"by {worker}"] * len(pages)
     for page in pages:
         page.close()
+
+
+def test_litestar_takes_its_path_with_a_slash_too(served):
+    framework, server = served
+    if framework == "litestar":
+        with server.page(path="/live/") as page:
+            assert page.call("com.example.add", 2, 3) == 5

@@ -174,6 +174,7 @@ class Page:
             subprotocols=["wamp.2.json"],
             compression=None,
             additional_headers=headers,
+            close_timeout=0.1,  # it may have much that it has not read
         )
         self.welcome = self.ask(HELLO, "realm1", {"roles": ROLES, **details}, answer=WELCOME)[2]
         self.worker = server.worker_of(self._socket.local_address)
