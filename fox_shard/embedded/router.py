@@ -45,7 +45,8 @@ _HINT: Final = (
 class FoxRouter:
     """A router in this process and event loop: a whole server, or a gateway of a running one.
 
-    An async context manager: `start` and `stop`. A router starts once.
+    An async context manager: `start` and `stop`. A router that has stopped may start again, also in
+    another event loop.
 
     A whole server has one gateway, one shard and the coordinator, the listeners, stores and
     promises of a server of several processes, and its files: no other server can use its data or
@@ -131,8 +132,11 @@ class FoxRouter:
 
         Raises RouterError, and then everything is as before; or ConfigError.
         """
-        if self._started or self._ended.is_set():
-            raise RouterError("A FoxRouter starts once: make another one.")
+        if self._ended.is_set():
+            self._started, self._ending, self._failure = False, None, None
+            self._ended = asyncio.Event()
+        if self._started:
+            raise RouterError("The router runs already, or has not stopped yet.")
         try:
             await self._start()
         except StartError as error:

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
+import anyio.from_thread
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -30,6 +32,13 @@ async def say(request: Request) -> PlainTextResponse:
     topic, value, options = await request.json()
     publication = await router.realm("realm1").publish(topic, [value], **options)
     return PlainTextResponse(str(publication))
+
+
+def say_in_thread(request: Request) -> PlainTextResponse:
+    """Publish the path's value, from a thread."""
+    value = request.path_params["value"]
+    anyio.from_thread.run(router.realm("realm1").publish, "live.threads", [value])
+    return PlainTextResponse(value)
 
 
 async def fail(_request: Request) -> PlainTextResponse:
@@ -74,6 +83,7 @@ app = Starlette(
     routes=[
         Route("/", home),
         Route("/say", say, methods=["POST"]),
+        Route("/say/{value}", say_in_thread, methods=["POST"]),
         Route("/fail", fail),
         Route("/block", block),
         WebSocketRoute("/live", router.wamp),

@@ -51,6 +51,13 @@ def say(server, topic, value, worker, **options):
     assert status == 200, text
 
 
+def test_a_handler_in_a_thread_publishes_by_the_event_loop(server):
+    with server.page() as page:
+        page.subscribe("live.threads")
+        assert server.request("POST", "/say/hello")[0] == 200
+        assert page.event() == "hello"
+
+
 def test_a_handler_that_raises_costs_its_own_answer_only(server):
     one, other = server.pages_of_two_workers()
     with one, other:

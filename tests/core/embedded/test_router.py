@@ -150,18 +150,47 @@ def test_a_router_in_use_is_refused_also_in_the_same_process(folder):
     asyncio.run(application())
 
 
-def test_a_router_starts_once_and_may_be_stopped_twice(folder):
+def test_a_router_runs_once_at_a_time_and_may_be_stopped_twice(folder):
+    router = FoxRouter(settings=settings(folder))
+
     async def application():
-        router = FoxRouter(settings=settings(folder))
         assert router.listening == {}
         await router.start()
-        with pytest.raises(RouterError, match="starts once"):
+        with pytest.raises(RouterError, match="runs already"):
             await router.start()
         await asyncio.gather(router.stop(), router.stop())
         await router.wait()
         assert router.listening == {}
-        with pytest.raises(RouterError, match="starts once"):
-            await router.start()
+
+    asyncio.run(application())
+
+
+def test_a_router_may_start_again_in_another_event_loop(folder):
+    router = FoxRouter(settings=settings(folder))
+
+    async def application(value):
+        async with router:
+            realm = router.realm("realm1")
+            before = [key.args async for key in realm.keys("com.example.color")]
+            await realm.publish("com.example.color", [value], acknowledge=True, retain=True)
+            assert await beside(key, port(router), "com.example.color") == value
+        return before
+
+    assert asyncio.run(application("red")) == []
+    assert asyncio.run(application("blue")) == [["red"]]
+
+
+def test_a_router_that_has_failed_may_start_again(folder):
+    router = FoxRouter(settings=settings(folder))
+
+    async def application():
+        await router.start()
+        router._failed(ValueError("nobody expected this"))
+        with pytest.raises(RouterError, match="nobody expected this"):
+            await router.wait()
+        async with router:
+            await router.realm("realm1").publish("com.example.color", ["red"], acknowledge=True)
+        await router.wait()
 
     asyncio.run(application())
 
