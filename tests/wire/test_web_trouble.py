@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from cluster import END, ROOT, await_true
-from raw_wamp import CALL, ERROR, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, at_gateway
+from raw_wamp import CALL, ERROR, GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, at_gateway
 from web_servers import OFF, PATIENCE, UVICORN, WebServer, serving
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from fox_shard.backplane.attached import PREFIX
 
 EVENTS = 6
 ACKNOWLEDGED = {"acknowledge": True}
@@ -97,6 +99,39 @@ def test_a_handler_that_blocks_holds_the_clients_of_its_own_worker_only(server, 
             asking.join(PATIENCE)
         # Nothing is lost where it was blocked.
         assert [one.event() for _ in range(EVENTS)] == [*range(EVENTS)]
+
+
+def test_a_handler_that_blocks_for_too_long_costs_its_workers_sessions_only(server, cluster):
+    one, other = server.pages_of_two_workers()
+    release = server.folder / "release"
+    release.unlink(missing_ok=True)
+    with one, other:
+        for page in (one, other):
+            page.subscribe("trouble.hangs")
+        asking = threading.Thread(
+            target=server.request, args=("GET", "/block"), kwargs={"worker": one.worker}
+        )
+        before = attached(cluster)
+        asking.start()
+        try:
+            gone = "the server has given the worker up"
+            await_true(gone, lambda: len(attached(cluster)) < len(before), PATIENCE)
+            say(server, "trouble.hangs", 1, other.worker, acknowledge=True)
+            assert other.event() == 1
+        finally:
+            release.touch()
+            asking.join(PATIENCE)
+        assert one.receive()[::2] == [GOODBYE, "fox.close.stood_still"]
+    # It is let in again.
+    await_true("both work", lambda: attached(cluster) == before, PATIENCE)
+    one, other = server.pages_of_two_workers()
+    one.close()
+    other.close()
+
+
+def attached(cluster):
+    """Return the attached gateways that the coordinator knows."""
+    return {name for name in cluster.health("coordinator")["links"] if name.startswith(PREFIX)}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from fox_shard import FoxRouter, WebUser
 
 PATIENCE = 30.0
-ABORT, WELCOME = 3, 2
+WELCOME, ABORT, GOODBYE = 2, 3, 6
 CONFIG = """
 [[realm]]
 name = "realm1"
@@ -52,15 +52,21 @@ def of_cookie(scope):
 
 
 @asynccontextmanager
-async def address(user, **more):
-    """Run a router that has its users from that function; yields where its WebSockets are."""
+async def running_router(user, **more):
+    """Run a router whose users that function knows; yields it, and where its WebSockets are."""
     with tempfile.TemporaryDirectory(prefix="fox-") as folder:
         file = Path(folder) / "conf" / "fox.toml"
         file.parent.mkdir()
         file.write_text(CONFIG)
         router = FoxRouter(file, {**OFF, **more}, user=user)
         async with asyncio.timeout(PATIENCE), router, serving(router.wamp) as port:
-            yield f"ws://127.0.0.1:{port}/live"
+            yield router, f"ws://127.0.0.1:{port}/live"
+
+
+@asynccontextmanager
+async def address(user, **more):
+    async with running_router(user, **more) as (_router, url):
+        yield url
 
 
 class Client:
@@ -92,6 +98,16 @@ async def test_a_client_is_whom_the_application_says_and_has_that_role():
             options = {"acknowledge": True}
             assert (await ann.ask(16, request, options, f"com.example.{topic}"))[0] == answer
         assert session
+
+
+@running
+async def test_a_user_who_logs_out_can_be_sent_away():
+    async with running_router(of_cookie) as (router, url), client(url, Cookie="name=ann") as ann:
+        _, session, _ = await ann.hello()
+        realm = router.realm("realm1")
+        killed = await realm.call("wamp.session.kill_by_authid", ["ann"])
+        assert killed.value == [session]
+        assert json.decode(await ann._socket.recv())[0] == GOODBYE
 
 
 @running
@@ -134,7 +150,7 @@ async def test_a_session_ends_when_the_users_time_is_over():
         answer = await ann.hello()
         if answer[0] == WELCOME:
             answer = json.decode(await ann._socket.recv())
-        assert answer[0] in (ABORT, 6), answer
+        assert answer[0] in (ABORT, GOODBYE), answer
 
 
 def fails(_scope):
