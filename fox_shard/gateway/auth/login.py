@@ -78,7 +78,9 @@ def _known_to_application(claim: Claim) -> Authenticated | None:
     user = access.web_user
     if user is None:
         return None
-    if claim.name not in (None, user.authid) or user.realm not in (None, claim.realm):
+    # An MQTT client may name a realm, but nobody: "@realm".
+    is_other = claim.name and claim.name != user.authid
+    if is_other or user.realm not in (None, claim.realm):
         raise AuthenticationFailed("the web application has handed over somebody else")
     return Authenticated(
         user.authid, user.role, WEB, user.extra, provider=APPLICATION.provider, expires=user.expires

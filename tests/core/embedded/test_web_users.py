@@ -117,13 +117,14 @@ async def test_whom_it_does_not_know_is_anonymous_or_has_to_prove_it():
         assert (kind, details["authid"]) == (WELCOME, "anonymous")
 
 
+@pytest.mark.parametrize("name", ["ann", "", None])
 @running
-async def test_a_function_may_be_async_and_say_more():
+async def test_a_function_may_be_async_and_say_more(name):
     async def user(_scope):
         return ANN
 
     async with address(user) as url, client(url) as ann:
-        _, _, details = await ann.hello(authid="ann")
+        _, _, details = await ann.hello(authid=name)
         assert details["authextra"] == {"theme": "dark"}
 
 
