@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from msgspec import ValidationError, convert, structs
+from msgspec import ValidationError, convert, json, structs
 
 from fox_shard.gateway.clients.web_user import WebUser
 
@@ -41,12 +41,13 @@ async def ask(user_of: UserOf, scope: Mapping[str, Any], patience: float) -> Web
 
 
 def _checked(user: object) -> WebUser:
-    """Return the user. Raises TypeError or ValidationError if it is none."""
+    """Return the user. Raises TypeError or ValueError if it is none."""
     if not isinstance(user, WebUser):
         raise TypeError(f"`user` returns a WebUser or None, not {type(user).__name__}")
     try:
-        # Structs that are made in Python are not checked by their own.
-        return convert(structs.asdict(user), WebUser)
+        # Structs that are made in Python are not checked by their own; `extra` is to be JSON.
+        fields = {**structs.asdict(user), "extra": json.decode(json.encode(user.extra))}
+        return convert(fields, WebUser)
     except ValidationError as error:
         raise ValueError(f"WebUser: {error}") from error
 

@@ -171,6 +171,8 @@ async def hangs(_scope):
         (lambda _scope: WebUser(authid="fox.application", role="page"), "ValueError: WebUser: "),
         (lambda _scope: WebUser(authid="", role="page"), "ValueError: WebUser: "),
         (lambda _scope: WebUser(authid="ann", role=None), "ValueError: WebUser: "),
+        (lambda _scope: WebUser(authid="ann", role="page", extra={"a": client}), "TypeError: "),
+        (lambda _scope: WebUser(authid="ann", role="page", extra="dark"), "ValueError: WebUser: "),
     ],
 )
 @running
