@@ -1,13 +1,12 @@
 """Web applications that are attached to a server come and go under load: nobody else notices."""
 
-import os
 import signal
 import tempfile
 import threading
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from cluster import ROOT, await_true
+from cluster import await_true
 from raw_wamp import (
     CALL,
     EVENT,
@@ -18,9 +17,7 @@ from raw_wamp import (
     SUBSCRIBED,
     at_gateway,
 )
-from web_servers import OFF, PATIENCE, UVICORN, WebServer
-
-from fox_shard.backplane.attached import PREFIX
+from web_servers import APPLICATION, PATIENCE, UVICORN, WebServer, attached_gateways, environment
 
 EVENTS = 30
 """Events that each application's page gets before the application goes."""
@@ -34,9 +31,8 @@ END = "end"
 def application(cluster):
     """Run one that is attached; it may have ended before this does."""
     with tempfile.TemporaryDirectory(prefix="fox-") as name:
-        paths = os.pathsep.join([str(ROOT / "tests" / "wire"), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, **OFF, "PYTHONPATH": paths, "RUN_DIR": str(cluster.run_dir)}
-        server = WebServer(Path(name), UVICORN, "live_application:app", environment)
+        variables = environment(name, RUN_DIR=str(cluster.run_dir))
+        server = WebServer(Path(name), UVICORN, APPLICATION, variables)
         try:
             yield server
         finally:
@@ -122,15 +118,10 @@ def come_and_go(cluster, how):
             server.process.wait(PATIENCE)
 
 
-def attached(cluster):
-    """Return the attached gateways that the coordinator knows."""
-    return {name for name in cluster.health("coordinator")["links"] if name.startswith(PREFIX)}
-
-
 def test_two_applications_come_and_go_under_load_and_no_other_session_notices(cluster):
     with application(cluster) as steady:
         steady.await_ready()
-        (staying,) = attached(cluster)
+        (staying,) = attached_gateways(cluster)
         procedure = f"live.p{steady.process.pid}.echo"
         with (
             closing(steady.page()) as page,
@@ -149,6 +140,8 @@ def test_two_applications_come_and_go_under_load_and_no_other_session_notices(cl
             # Neither was cut off, and both can go on.
             assert page.call(procedure, "still there") == "still there"
             subscriber.do(CALL, {}, procedure, ["still there"], answer=RESULT)
-        await_true("the others are forgotten", lambda: attached(cluster) == {staying}, PATIENCE)
+        await_true(
+            "the others are forgotten", lambda: attached_gateways(cluster) == {staying}, PATIENCE
+        )
         steady.end()
         assert "Traceback" not in steady.said()

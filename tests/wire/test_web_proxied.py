@@ -1,6 +1,5 @@
 """A web application behind Caddy: which pages may connect, and for whom limits count."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -9,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cluster import END, ROOT, await_true
-from web_servers import OFF, UVICORN, serving
+from cluster import END, await_true
+from web_servers import APPLICATION, UVICORN, environment, serving
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -65,11 +64,8 @@ def _answers(port):
 @pytest.fixture(scope="module")
 def server():
     with tempfile.TemporaryDirectory(prefix="fox-") as name:
-        place = {"FOX_RUN_DIR": f"{name}/run", "FOX_DATA_DIR": f"{name}/data"}
-        limit = {"FOX_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS": "1"}
-        paths = os.pathsep.join([str(ROOT / "tests" / "wire"), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, **OFF, **place, **limit, "PYTHONPATH": paths}
-        with serving(Path(name), UVICORN, "live_application:app", environment) as server:
+        variables = environment(name, FOX_GATEWAY_MAX_CONNECTIONS_PER_ADDRESS="1")
+        with serving(Path(name), UVICORN, APPLICATION, variables) as server:
             yield server
 
 

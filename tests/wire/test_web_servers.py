@@ -1,6 +1,5 @@
 """An embedded router under each web server: what is theirs to do, and done differently."""
 
-import os
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -9,9 +8,19 @@ from signal import SIGTERM
 import cbor2
 import msgspec
 import pytest
-from cluster import ROOT, await_true
+from cluster import await_true
 from raw_wamp import EVENT, GOODBYE, HELLO, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, WELCOME
-from web_servers import GRANIAN, GUNICORN, HYPERCORN, OFF, PATIENCE, ROLES, UVICORN, serving
+from web_servers import (
+    APPLICATION,
+    GRANIAN,
+    GUNICORN,
+    HYPERCORN,
+    PATIENCE,
+    ROLES,
+    UVICORN,
+    environment,
+    serving,
+)
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -39,13 +48,9 @@ CODECS = {
 
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request):
-    # Short, because the paths of UNIX sockets are.
     with tempfile.TemporaryDirectory(prefix="fox-") as folder:
-        place = {"FOX_RUN_DIR": f"{folder}/run", "FOX_DATA_DIR": f"{folder}/data"}
-        paths = os.pathsep.join([str(ROOT / "tests" / "wire"), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, **OFF, **LIMITS, **place, "PYTHONPATH": paths}
-        command = SERVERS[request.param]
-        with serving(Path(folder), command, "live_application:app", environment) as server:
+        command, variables = SERVERS[request.param], environment(folder, **LIMITS)
+        with serving(Path(folder), command, APPLICATION, variables) as server:
             yield server
 
 

@@ -1,28 +1,25 @@
 """A web application that raises, blocks, is changed, or lacks something: who notices what."""
 
-import os
 import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cluster import END, ROOT, await_true
+from cluster import END, await_true
 from raw_wamp import CALL, ERROR, GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, at_gateway
-from web_servers import OFF, PATIENCE, UVICORN, WebServer, serving
+from web_servers import (
+    APPLICATION,
+    PATIENCE,
+    UVICORN,
+    WebServer,
+    attached_gateways,
+    environment,
+    serving,
+)
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from fox_shard.backplane.attached import PREFIX
-
 EVENTS = 6
-ACKNOWLEDGED = {"acknowledge": True}
-APPLICATION = "live_application:app"
-
-
-def environment(folder, **more):
-    place = {"FOX_RUN_DIR": str(folder / "run"), "FOX_DATA_DIR": str(folder / "data")}
-    paths = os.pathsep.join([str(ROOT / "tests" / "wire"), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, **OFF, **place, "PYTHONPATH": paths, **more}
 
 
 @pytest.fixture
@@ -111,11 +108,11 @@ def test_a_handler_that_blocks_for_too_long_costs_its_workers_sessions_only(serv
         asking = threading.Thread(
             target=server.request, args=("GET", "/block"), kwargs={"worker": one.worker}
         )
-        before = attached(cluster)
+        before = attached_gateways(cluster)
         asking.start()
         try:
             gone = "the server has given the worker up"
-            await_true(gone, lambda: len(attached(cluster)) < len(before), PATIENCE)
+            await_true(gone, lambda: len(attached_gateways(cluster)) < len(before), PATIENCE)
             say(server, "trouble.hangs", 1, other.worker, acknowledge=True)
             assert other.event() == 1
         finally:
@@ -123,15 +120,10 @@ def test_a_handler_that_blocks_for_too_long_costs_its_workers_sessions_only(serv
             asking.join(PATIENCE)
         assert one.receive()[::2] == [GOODBYE, "fox.close.stood_still"]
     # It is let in again.
-    await_true("both work", lambda: attached(cluster) == before, PATIENCE)
+    await_true("both work", lambda: attached_gateways(cluster) == before, PATIENCE)
     one, other = server.pages_of_two_workers()
     one.close()
     other.close()
-
-
-def attached(cluster):
-    """Return the attached gateways that the coordinator knows."""
-    return {name for name in cluster.health("coordinator")["links"] if name.startswith(PREFIX)}
 
 
 @pytest.mark.parametrize(

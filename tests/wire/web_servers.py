@@ -19,8 +19,10 @@ from websockets.sync.client import connect
 
 from bench.measure import owner
 from bench.ports import free_port
+from fox_shard.backplane.attached import PREFIX
 
 PATIENCE = 30.0
+APPLICATION = "live_application:app"
 TRIES = 200
 """Connections until one comes to the wanted worker."""
 
@@ -36,6 +38,21 @@ def blocks(page):
     """Return the complete files of a page in docs/: [(name, text)], in the page's order."""
     text = (ROOT / "docs" / page).read_text()
     return re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def environment(folder, **more):
+    """Return the variables of a server of tests/wire/live_application.py, whose data are there.
+
+    folder: its name is short, because the paths of UNIX sockets are.
+    """
+    place = {"FOX_RUN_DIR": f"{folder}/run", "FOX_DATA_DIR": f"{folder}/data"}
+    paths = os.pathsep.join([str(ROOT / "tests" / "wire"), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, **OFF, **place, "PYTHONPATH": paths, **more}
+
+
+def attached_gateways(cluster):
+    """Return the names of those that the coordinator knows."""
+    return {name for name in cluster.health("coordinator")["links"] if name.startswith(PREFIX)}
 
 
 def children(pid):
