@@ -24,7 +24,7 @@ from fox_shard import FoxRouter
 TOPIC = "com.example.news"
 
 router = FoxRouter(attach=os.environ.get("FOX_RUN_DIR", "run"))
-app = FastAPI(lifespan=router.lifespan, routes=[WebSocketRoute("/live", router.wamp)])
+app = FastAPI(lifespan=router.lifespan, routes=[WebSocketRoute("/wss", router.wamp)])
 
 
 @app.post("/say")
@@ -47,7 +47,7 @@ PAGE = """
 <ul></ul>
 <script>
   const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  const socket = new WebSocket(`${scheme}://${location.host}/live`, 'wamp.2.json');
+  const socket = new WebSocket(`${scheme}://${location.host}/wss`, 'wamp.2.json');
   const send = (...message) => socket.send(JSON.stringify(message));
   socket.onopen = () => send(1, 'realm1', {roles: {subscriber: {}}});
   socket.onmessage = ({data}) => {

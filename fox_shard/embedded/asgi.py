@@ -168,13 +168,9 @@ def _subprotocol(scope: Scope) -> str:
 
 
 def _check_origin(scope: Scope, headers: Mapping[str, list[str]], gateway: Gateway) -> None:
-    """Refuse the page of a foreign origin.
-
-    A client with an address elsewhere comes through a proxy, of which the web server has learned
-    the address: then not only this machine reaches it.
-    """
-    ends = (scope.get("server"), scope.get("client"))
-    is_local = all(end and is_loopback(str(end[0])) for end in ends)
+    """Refuse the page of a foreign origin."""
+    server = scope.get("server") or ("", 0)
+    is_local = is_loopback(str(server[0]))
     hosts, allowed = headers.get("host", [""]), gateway.settings.allowed_origins
     for origin in headers.get("origin", []):
         if not is_allowed(origin, hosts[0], allowed, is_local=is_local):

@@ -86,7 +86,7 @@ app = Starlette(
         Route("/say/{value}", say_in_thread, methods=["POST"]),
         Route("/fail", fail),
         Route("/block", block),
-        WebSocketRoute("/live", router.wamp),
-        Mount("/live", router.wamp),
+        WebSocketRoute("/wss", router.wamp),
+        Mount("/wss", router.wamp),
     ],
 )

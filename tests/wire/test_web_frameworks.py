@@ -153,7 +153,7 @@ def heard(plan):
 def test_a_node_client_hears_what_a_handler_publishes_and_calls(served, serializer):
     framework, server = served
     origin = f"http://127.0.0.1:{server.port}"
-    at = {"origin": origin, "url": origin.replace("http", "ws") + "/live"}
+    at = {"origin": origin, "url": origin.replace("http", "ws") + "/wss"}
     plan = plan_of(framework, "said from Node", serializer=serializer, **at)
     assert node.run("live.cjs", json.dumps(plan)) == {
         "who": ["anonymous", "anonymous"],
@@ -188,5 +188,5 @@ def test_what_any_worker_publishes_reaches_the_websockets_of_all(served):
 def test_litestar_takes_its_path_with_a_slash_too(served):
     framework, server = served
     if framework == "litestar":
-        with server.page(path="/live/") as page:
+        with server.page(path="/wss/") as page:
             assert page.call("com.example.add", 2, 3) == 5

@@ -56,7 +56,7 @@ def server(request):
 
 def opened(server, *subprotocols, **options):
     options = {"subprotocols": subprotocols or ["wamp.2.json"], "compression": None, **options}
-    return connect(f"ws://127.0.0.1:{server.port}/live", **options)
+    return connect(f"ws://127.0.0.1:{server.port}/wss", **options)
 
 
 def await_close(socket):
@@ -93,7 +93,7 @@ def test_each_serializer_has_its_type_of_message(server, subprotocol):
         assert await_close(socket) == 1000
 
 
-@pytest.mark.parametrize("path", ["/live", "/live/"])
+@pytest.mark.parametrize("path", ["/wss", "/wss/"])
 def test_a_path_and_the_same_with_a_slash(server, path):
     with server.page(path=path) as page:
         page.subscribe("live.path")

@@ -184,7 +184,7 @@ def serving(folder, command, application, environment):
 class Page:
     """A client that came through the web server. worker: the process that serves it."""
 
-    def __init__(self, server, path="/live", cookie="", **details):
+    def __init__(self, server, path="/wss", cookie="", **details):
         headers = {"Cookie": cookie} if cookie else {}
         self._socket = connect(
             f"ws://127.0.0.1:{server.port}{path}",

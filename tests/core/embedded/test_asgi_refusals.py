@@ -10,7 +10,6 @@ from fox_shard import FoxRouter, RouterError
 
 OFF = {f"gateway.{kind}": "off" for kind in ("websocket", "rawsocket", "mqtt")}
 HTTP = {"extensions": {"websocket.http.response": {}}}
-THROUGH_PROXY = {"client": ("203.0.113.9", 4711)}
 REFUSED_IN_HTTP = ["websocket.http.response.start", "websocket.http.response.body"]
 
 
@@ -77,25 +76,6 @@ def test_a_refusal_is_said_in_http_if_the_web_server_can(scope, status, code, se
     assert (start["status"], body["body"]) == (status, f"{sentence}\n".encode())
     (close,) = said(request(**scope))
     assert close == {"type": "websocket.close", "code": code, "reason": sentence}
-
-
-@pytest.mark.parametrize(
-    ("scope", "accepted"),
-    [
-        # A proxy has told the web server where the client is: then the page is one of its host.
-        ({"origin": "https://app.example", **THROUGH_PROXY}, True),
-        ({"origin": "https://attacker.example", **THROUGH_PROXY}, False),
-        ({"origin": "http://localhost:3000", **THROUGH_PROXY}, False),
-        # All names may point to this machine, so the header Host says nothing there.
-        ({"origin": "https://app.example"}, False),
-        ({"origin": "http://localhost:3000"}, True),
-        # A web server at a UNIX socket knows no addresses.
-        ({"origin": "https://app.example", "client": None, "server": ("/run/app", None)}, True),
-    ],
-)
-def test_which_pages_may_connect(scope, accepted):
-    answer = said(request(**scope))[0]["type"]
-    assert answer == ("websocket.accept" if accepted else "websocket.close")
 
 
 def test_without_its_lifespan_a_router_says_what_is_missing(caplog):
