@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fox_shard.config import ConfigError as ConfigError
     from fox_shard.embedded.errors import RouterError as RouterError
     from fox_shard.embedded.router import FoxRouter as FoxRouter
+    from fox_shard.gateway.clients.web_user import WebUser as WebUser
 
 __all__ = [
     "ConfigError",
@@ -24,6 +25,7 @@ __all__ = [
     "Refused",
     "Result",
     "RouterError",
+    "WebUser",
     "__version__",
 ]
 
@@ -34,6 +36,7 @@ _MODULES = {
     "Refused": "client.failures",
     "Result": "client.results",
     "RouterError": "embedded.errors",
+    "WebUser": "gateway.clients.web_user",
 }
 
 

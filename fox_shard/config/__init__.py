@@ -8,7 +8,7 @@ from fox_shard.config.address import Address, UnixPath
 from fox_shard.config.jwt import Algorithm, Jwt
 from fox_shard.config.listener import Listener
 from fox_shard.config.mistakes import ConfigError
-from fox_shard.config.reader import Origins, load, load_with_origins, parse
+from fox_shard.config.reader import Origins, check_any_listener, load, load_with_origins, parse
 from fox_shard.config.realm_limits import RealmLimits, share
 from fox_shard.config.settings import (
     SETTINGS,
@@ -64,6 +64,7 @@ __all__ = [
     "Web",
     "Webhook",
     "asks_for_proof",
+    "check_any_listener",
     "load",
     "load_with_origins",
     "parse",

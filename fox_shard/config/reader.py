@@ -137,9 +137,6 @@ def parse(
     found = read_listeners(listeners, name, folder, config.gateways)
     config = replace(config, listeners=found)
     _check_combinations(config)
-    # A program may use its own server without any.
-    if not settings:
-        _check_any_listener(config)
     return config, origins
 
 
@@ -327,7 +324,8 @@ def _check_listeners(gateway: Gateway, more: tuple[Listener, ...]) -> None:
             )
 
 
-def _check_any_listener(config: Config) -> None:
+def check_any_listener(config: Config) -> None:
+    """Raise ConfigError if no client could connect, unless through an application's web server."""
     gateway = config.gateway
     if not (gateway.websocket or gateway.rawsocket or gateway.mqtt or config.listeners):
         raise ConfigError("gateway.websocket, gateway.rawsocket and gateway.mqtt are all off.")

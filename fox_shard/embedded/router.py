@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import Final, Self, final
 
 from fox_shard.client.realm import Realm
 from fox_shard.compiled import build_of_this_process
@@ -22,6 +22,7 @@ from fox_shard.embedded.asgi import WampApplication
 from fox_shard.embedded.attached import make_attached
 from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.errors import RouterError
+from fox_shard.embedded.handing_over import UserOf
 from fox_shard.embedded.joined import make_joined
 from fox_shard.embedded.local_clients import LocalClients
 from fox_shard.embedded.local_connection import Client, LocalConnection
@@ -29,17 +30,25 @@ from fox_shard.embedded.parts import Health, Parts
 from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.health_socket import HealthSocket
+from fox_shard.runtime.logs import leave_logging_to_application
+from fox_shard.runtime.name_lock import AlreadyRunning
 from fox_shard.worker.worker import NAME as WORKER
 from fox_shard.worker.worker import Worker
 
 _log = logging.getLogger("fox")
+
+_HINT: Final = (
+    ". The workers of a web server share one server that runs beside them (`fox run`), to which a "
+    "FoxRouter is attached in each of them."
+)
 
 
 @final
 class FoxRouter:
     """A router in this process and event loop: a whole server, or a gateway of a running one.
 
-    An async context manager: `start` and `stop`. A router starts once.
+    An async context manager: `start` and `stop`. A router that has stopped may start again, also in
+    another event loop.
 
     A whole server has one gateway, one shard and the coordinator, the listeners, stores and
     promises of a server of several processes, and its files: no other server can use its data or
@@ -52,6 +61,7 @@ class FoxRouter:
         settings: Mapping[str, object] = NO_SETTINGS,
         *,
         attach: str | os.PathLike[str] | None = None,
+        user: UserOf | None = None,
     ) -> None:
         """Read the configuration, unless it is that of a running server. Raises ConfigError.
 
@@ -63,7 +73,13 @@ class FoxRouter:
         attach: the run directory of a running server, whose configuration counts, without file and
         variables. The gateway has no listeners but those in `settings`, which may have further
         `gateway.` settings.
+
+        user: returns whom the web application has authenticated, a `WebUser`, or None: nobody, so
+        that the client has to prove who it is, or is anonymous. Gets the ASGI scope of each
+        WebSocket that comes to `wamp`; may be async.
         """
+        leave_logging_to_application()
+        self.user_of = user
         self._config: Config | None = None
         if attach is None:
             configured = configure(file, settings, os.environ)
@@ -118,13 +134,17 @@ class FoxRouter:
 
         Raises RouterError, and then everything is as before; or ConfigError.
         """
-        if self._started or self._ended.is_set():
-            raise RouterError("A FoxRouter starts once: make another one.")
+        if self._ended.is_set():
+            self._started, self._ending, self._failure = False, None, None
+            self._ended = asyncio.Event()
+        if self._started:
+            raise RouterError("The router runs already, or has not stopped yet.")
         try:
             await self._start()
         except StartError as error:
             await self._undo.aclose()
-            raise RouterError(str(error)) from error
+            hint = _HINT if isinstance(error, AlreadyRunning) else ""
+            raise RouterError(f"{error}{hint}") from error
         except BaseException:
             await self._undo.aclose()
             raise
@@ -189,7 +209,7 @@ class FoxRouter:
         authid `fox.application`. Raises RouterError if the router does not run.
         """
         if self.gateway is None:
-            raise RouterError("The router does not run.")
+            raise RouterError(self.absence)
         return self._local.realm(name)
 
     @property
@@ -207,6 +227,16 @@ class FoxRouter:
     def gateway(self) -> Gateway | None:
         """The gateway, for what is in this package; None: the router does not run."""
         return self._parts.gateway if self._started and self._ending is None else None
+
+    @property
+    def absence(self) -> str:
+        """Why there is no gateway, in a sentence, for what is in this package."""
+        if self._ended.is_set() or self._ending is not None:
+            return "The router does not run any more."
+        return (
+            "The router does not run yet: await `start`, or let the web application have the "
+            "lifespan `router.lifespan` (applications that are mounted in another one have none)."
+        )
 
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client without a socket, for what is in this package."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvloop
 
+from fox_shard.config import check_any_listener
 from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.router import FoxRouter
 from fox_shard.runtime.descriptors import watch_descriptors
@@ -25,6 +26,7 @@ def run_serve(file: Path | None) -> int:
     file: the configuration file; None: see `FoxRouter`. Raises ConfigError.
     """
     router = FoxRouter(file)
+    check_any_listener(router.config)
     set_up_logging(router.config)
     # Each client is a file.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from fox_shard.backplane.attached import is_attached
-from fox_shard.config import Config
+from fox_shard.config import Config, check_any_listener
 from fox_shard.datadir import opening
 from fox_shard.runtime.attached import leave_place, take_place
 from fox_shard.runtime.client_side import ClientSide, load_functions
@@ -33,8 +33,9 @@ from fox_shard.runtime.web_socket import listener_for_web
 def run_gateway(number: int, config: Config, folder: Path) -> int:
     """Run gateway `number` until it is told to stop. Returns the exit code.
 
-    folder: where the modules of Python functions are looked for first.
+    folder: where the modules of Python functions are looked for first. Raises ConfigError.
     """
+    check_any_listener(config)
     supervisor = follow_supervisor()
     return run_process(config, _gateway(number, config, folder), supervisor)
 

@@ -41,12 +41,30 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry)
 
 
+class _FieldsInMessage(logging.Filter):
+    """Adds the fields to a record's message: formatters of applications know nothing of them."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fields = {} if record.args else getattr(record, "fox", {})
+        record.msg = " ".join((str(record.msg), *(f"{key}={fields[key]}" for key in fields)))
+        return True
+
+
+_FIELDS_IN_MESSAGE = _FieldsInMessage()
+
+
+def leave_logging_to_application() -> None:
+    """Let handlers that are not of this package show whole events, until `set_up_logging`."""
+    logging.getLogger("fox").addFilter(_FIELDS_IN_MESSAGE)
+
+
 def set_up_logging(config: Config) -> None:
     """To standard error, as section [log] says.
 
     The websockets library would log the headers and queries of clients, which may hold cookies and
     tokens, and all that they send.
     """
+    logging.getLogger("fox").removeFilter(_FIELDS_IN_MESSAGE)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if config.log.format == "json" else TextFormatter())
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler], force=True)

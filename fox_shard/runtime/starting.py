@@ -10,7 +10,7 @@ from pathlib import Path
 from supervisor import supervisord
 
 from fox_shard import compiled
-from fox_shard.config import Address, Config
+from fox_shard.config import Address, Config, check_any_listener
 from fox_shard.datadir.opening import is_in_memory
 from fox_shard.gateway.sockets.certificates import CertificateError
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
@@ -27,8 +27,9 @@ from fox_shard.store.store import StoreError
 def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
     """Run supervisord until it is told to stop. Returns the exit code.
 
-    config_file: what the processes read. fox_conf: what supervisord reads.
+    config_file: what the processes read. fox_conf: what supervisord reads. Raises ConfigError.
     """
+    check_any_listener(config)
     try:
         _check_nothing_runs(fox_conf)
         _check_addresses(config)

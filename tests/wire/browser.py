@@ -80,14 +80,19 @@ class PageServer:
         self._server.server_close()
 
 
+def _key_of(certificate):
+    """Return the hash of the public key in a PEM file."""
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    key = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(key).digest()).decode()
+
+
 class Browser:
     """Chromium, in which pages make visits one after the other."""
 
-    def __init__(self, certificate, hosts):
+    def __init__(self, certificate=None, hosts=()):
         """certificate: the PEM file of the only one to trust. hosts: names that are 127.0.0.1."""
-        key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
-        key = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        trusted = base64.b64encode(hashlib.sha256(key).digest()).decode()
+        trusted = "" if certificate is None else _key_of(certificate)
         rules = ",".join(f"MAP {host} 127.0.0.1" for host in hosts)
         self._process = subprocess.Popen(
             ["node", str(node.JS / "browser.cjs"), executable(), trusted, rules],

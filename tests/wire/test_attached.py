@@ -255,6 +255,19 @@ async def test_an_application_has_one_in_its_own_event_loop(server):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+async def test_an_application_may_stop_its_router_and_attach_it_again(server):
+    router, names = FoxRouter(attach=server.run_dir), set()
+    for number in range(2):
+        async with router:
+            names |= set(running(server.run_dir))
+            realm, events = router.realm("realm1"), asyncio.Queue()
+            await realm.subscribe("app.again", events.put_nowait)
+            await realm.publish("app.again", [number], acknowledge=True, exclude_me=False)
+            assert (await events.get()).args == [number]
+    # To the server it is another one each time.
+    assert len(names) == 2
+
+
 def talk(server, port):
     """Publish from a gateway of the server to a client at that port, and back."""
     with closing(RawWamp(port)) as here, closing(at_gateway(server, 0)) as there:

@@ -25,6 +25,9 @@ APPLICATION: Final = Authenticated(
 )
 """Who the application is in whose process the gateway runs. It need not prove anything."""
 
+WEB: Final = "web"
+"""The method of a client that a web application has authenticated."""
+
 BEARERS: Final = frozenset({TICKET, JWT, ANONYMOUS})
 """Methods of a client whose token is looked at that came with its request for a WebSocket."""
 OFFERED: Final = 32
@@ -39,8 +42,9 @@ def begin(authentication: Authentication, claim: Claim) -> Authenticated | Attem
 
     Raises NoMatchingAuthMethod, TooManyFailures, AuthenticationFailed.
     """
-    if claim.access is not None and claim.access.application:
-        return APPLICATION
+    known = _known_to_application(claim)
+    if known is not None:
+        return known
     methods = (*claim.methods[:OFFERED],) or (ANONYMOUS,)
     users = authentication.users_of(claim.realm)
     if users is None:
@@ -61,6 +65,26 @@ def begin(authentication: Authentication, claim: Claim) -> Authenticated | Attem
     if not possible:
         raise _no_match(methods, tokens=claim.realm in authentication.tokens)
     return _begin_by(authentication, possible, claim, users)
+
+
+def _known_to_application(claim: Claim) -> Authenticated | None:
+    """Return who the client is, if the application in this process says so; methods do not count.
+
+    Raises AuthenticationFailed if it says that the client is somebody else.
+    """
+    access = claim.access
+    if access is None or access.application:
+        return None if access is None else APPLICATION
+    user = access.web_user
+    if user is None:
+        return None
+    # An MQTT client may name a realm, but nobody: "@realm".
+    is_other = claim.name and claim.name != user.authid
+    if is_other or user.realm not in (None, claim.realm):
+        raise AuthenticationFailed("the web application has handed over somebody else")
+    return Authenticated(
+        user.authid, user.role, WEB, user.extra, provider=APPLICATION.provider, expires=user.expires
+    )
 
 
 def _begin_by(

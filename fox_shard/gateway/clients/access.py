@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from fox_shard.config import Address, Listener
+from fox_shard.gateway.clients.web_user import WebUser
 
 UNIX = "unix"
 """The address of all clients that come by a UNIX socket."""
@@ -21,7 +22,8 @@ class Access(Struct, frozen=True, kw_only=True, dict=True):
     proxied: a proxy that is trusted has named the client's address. user: the name in its
     certificate, which was verified; None: it has shown none. channel_binding: `tls-unique` (RFC
     5929) of its connection; empty: there is none. application: it is the application in whose
-    process the gateway runs.
+    process the gateway runs. web_user: whom a web application has authenticated, which has handed
+    the client over; None: nobody.
     """
 
     listener: Listener
@@ -29,6 +31,7 @@ class Access(Struct, frozen=True, kw_only=True, dict=True):
     user: str | None = None
     channel_binding: bytes = b""
     application: bool = False
+    web_user: WebUser | None = None
 
     @property
     def is_local(self) -> bool:

@@ -18,6 +18,7 @@ from fox_shard.config import (
     RealmLimits,
     Role,
     Rule,
+    check_any_listener,
     load,
     parse,
     share,
@@ -229,10 +230,6 @@ def test_the_store_of_a_realm_is_read():
             "[web]\ntrusted_proxies = ['10.0.0.1/8']",
             'fox.toml: web.trusted_proxies must be a list of networks such as ["10.0.0.0/8", '
             '"::1"], not ["10.0.0.1/8"].',
-        ),
-        (
-            "[gateway]\nmqtt = ''\nwebsocket = ''\nrawsocket = 'off'",
-            "gateway.websocket, gateway.rawsocket and gateway.mqtt are all off.",
         ),
         (
             "[[realm]]\nname = 'other'",
@@ -632,6 +629,14 @@ def test_a_realm_has_the_limits_of_the_section_limits_or_its_own():
     first, second = (realm.limits(config.limits) for realm in config.realms)
     assert first == config.limits == RealmLimits(max_keys=5, max_subscriptions=7)
     assert second == RealmLimits(max_keys=0, max_key_bytes=9, max_subscriptions=7)
+
+
+def test_a_configuration_may_be_without_listeners_but_no_server():
+    off = {f"FOX_GATEWAY_{kind}": "off" for kind in ("WEBSOCKET", "RAWSOCKET", "MQTT")}
+    check_any_listener(read(**{**off, "FOX_GATEWAY_MQTT": "127.0.0.1:1883"}))
+    sentence = r"^gateway\.websocket, gateway\.rawsocket and gateway\.mqtt are all off\.$"
+    with pytest.raises(ConfigError, match=sentence):
+        check_any_listener(read(**off))
 
 
 def test_a_process_has_its_share_of_a_limit_rounded_up():

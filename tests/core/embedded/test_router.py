@@ -14,6 +14,7 @@ import pytest
 from raw_wamp import GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, RawWamp
 
 from fox_shard import ConfigError, FoxRouter, RouterError
+from fox_shard.embedded.serving import run_serve
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.store.layout import Layout
 
@@ -78,6 +79,22 @@ def test_an_application_serves_clients_in_its_own_event_loop(folder):
     assert asyncio.run(again()) == "red"
 
 
+def test_an_application_may_have_clients_by_its_web_server_only(folder, monkeypatch):
+    (folder / "conf").mkdir()
+    file = folder / "conf" / "fox.toml"
+    file.write_text('[gateway]\nwebsocket = "off"\nrawsocket = "off"\n')
+    monkeypatch.setenv("FOX_GATEWAY_MQTT", "off")
+
+    async def application():
+        async with FoxRouter(file) as router:
+            return router.listening
+
+    assert asyncio.run(application()) == {}
+    # A server of its own would be of no use.
+    with pytest.raises(ConfigError, match="are all off"):
+        run_serve(file)
+
+
 def test_two_routers_in_one_process_have_nothing_in_common(folder):
     async def application():
         first = FoxRouter(settings=settings(folder / "a"))
@@ -119,7 +136,9 @@ def test_the_end_says_goodbye_and_leaves_nothing_running(folder):
 def test_a_router_in_use_is_refused_also_in_the_same_process(folder):
     async def application():
         async with FoxRouter(settings=settings(folder)):
-            with pytest.raises(RouterError, match=r"^router runs already"):
+            with pytest.raises(
+                RouterError, match=r"^router runs already .* attached in each of them\.$"
+            ):
                 await FoxRouter(settings=settings(folder)).start()
             other = settings(folder, run_dir=folder / "other")
             with pytest.raises(RouterError, match="is in use by another process"):
@@ -131,18 +150,47 @@ def test_a_router_in_use_is_refused_also_in_the_same_process(folder):
     asyncio.run(application())
 
 
-def test_a_router_starts_once_and_may_be_stopped_twice(folder):
+def test_a_router_runs_once_at_a_time_and_may_be_stopped_twice(folder):
+    router = FoxRouter(settings=settings(folder))
+
     async def application():
-        router = FoxRouter(settings=settings(folder))
         assert router.listening == {}
         await router.start()
-        with pytest.raises(RouterError, match="starts once"):
+        with pytest.raises(RouterError, match="runs already"):
             await router.start()
         await asyncio.gather(router.stop(), router.stop())
         await router.wait()
         assert router.listening == {}
-        with pytest.raises(RouterError, match="starts once"):
-            await router.start()
+
+    asyncio.run(application())
+
+
+def test_a_router_may_start_again_in_another_event_loop(folder):
+    router = FoxRouter(settings=settings(folder))
+
+    async def application(value):
+        async with router:
+            realm = router.realm("realm1")
+            before = [key.args async for key in realm.keys("com.example.color")]
+            await realm.publish("com.example.color", [value], acknowledge=True, retain=True)
+            assert await beside(key, port(router), "com.example.color") == value
+        return before
+
+    assert asyncio.run(application("red")) == []
+    assert asyncio.run(application("blue")) == [["red"]]
+
+
+def test_a_router_that_has_failed_may_start_again(folder):
+    router = FoxRouter(settings=settings(folder))
+
+    async def application():
+        await router.start()
+        router._failed(ValueError("nobody expected this"))
+        with pytest.raises(RouterError, match="nobody expected this"):
+            await router.wait()
+        async with router:
+            await router.realm("realm1").publish("com.example.color", ["red"], acknowledge=True)
+        await router.wait()
 
     asyncio.run(application())
 

@@ -1,0 +1,201 @@
+"""The users whom a web application has authenticated, and hands over with their WebSockets."""
+
+import asyncio
+import functools
+import logging
+import tempfile
+import time
+from contextlib import asynccontextmanager
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import pytest
+from asgi_server import serving
+from msgspec import json
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from fox_shard import FoxRouter, WebUser
+
+PATIENCE = 30.0
+WELCOME, ABORT, GOODBYE = 2, 3, 6
+CONFIG = """
+[[realm]]
+name = "realm1"
+[[realm.role]]
+name = "page"
+[[realm.role.rule]]
+uri = "com.example.open"
+allow = ["publish"]
+
+[[realm]]
+name = "realm2"
+"""
+OFF = {f"gateway.{kind}": "off" for kind in ("websocket", "rawsocket", "mqtt")}
+ANN = WebUser(authid="ann", role="page", extra={"theme": "dark"})
+
+
+def running(body):
+    """Make a test of a coroutine function."""
+
+    @functools.wraps(body)
+    def test(*arguments, **more):
+        asyncio.run(body(*arguments, **more))
+
+    return test
+
+
+def of_cookie(scope):
+    """Return the user that the cookie `name` tells."""
+    cookies = SimpleCookie(dict(scope["headers"]).get(b"cookie", b"").decode())
+    return WebUser(authid=cookies["name"].value, role="page") if "name" in cookies else None
+
+
+@asynccontextmanager
+async def running_router(user, **more):
+    """Run a router whose users that function knows; yields it, and where its WebSockets are."""
+    with tempfile.TemporaryDirectory(prefix="fox-") as folder:
+        file = Path(folder) / "conf" / "fox.toml"
+        file.parent.mkdir()
+        file.write_text(CONFIG)
+        router = FoxRouter(file, {**OFF, **more}, user=user)
+        async with asyncio.timeout(PATIENCE), router, serving(router.wamp) as port:
+            yield router, f"ws://127.0.0.1:{port}/live"
+
+
+@asynccontextmanager
+async def address(user, **more):
+    async with running_router(user, **more) as (_router, url):
+        yield url
+
+
+class Client:
+    def __init__(self, socket):
+        self._socket = socket
+
+    async def ask(self, *message):
+        await self._socket.send(json.encode(message).decode())
+        return json.decode(await self._socket.recv())
+
+    async def hello(self, realm="realm1", **details):
+        return await self.ask(1, realm, {"roles": {"publisher": {}, "caller": {}}, **details})
+
+
+@asynccontextmanager
+async def client(url, **headers):
+    async with connect(url, subprotocols=["wamp.2.json"], additional_headers=headers) as socket:
+        yield Client(socket)
+
+
+@running
+async def test_a_client_is_whom_the_application_says_and_has_that_role():
+    async with address(of_cookie) as url, client(url, Cookie="name=ann") as ann:
+        kind, session, details = await ann.hello(authmethods=["ticket"])
+        assert kind == WELCOME
+        assert (details["authid"], details["authrole"]) == ("ann", "page")
+        assert (details["authmethod"], details["authprovider"]) == ("web", "application")
+        for request, (topic, answer) in enumerate((("open", 17), ("closed", 8)), 1):
+            options = {"acknowledge": True}
+            assert (await ann.ask(16, request, options, f"com.example.{topic}"))[0] == answer
+        assert session
+
+
+@running
+async def test_a_user_who_logs_out_can_be_sent_away():
+    async with running_router(of_cookie) as (router, url), client(url, Cookie="name=ann") as ann:
+        _, session, _ = await ann.hello()
+        realm = router.realm("realm1")
+        killed = await realm.call("wamp.session.kill_by_authid", ["ann"])
+        assert killed.value == [session]
+        assert json.decode(await ann._socket.recv())[0] == GOODBYE
+
+
+@running
+async def test_whom_it_does_not_know_is_anonymous_or_has_to_prove_it():
+    async with address(of_cookie) as url, client(url) as nobody:
+        kind, _, details = await nobody.hello()
+        assert (kind, details["authid"]) == (WELCOME, "anonymous")
+
+
+@pytest.mark.parametrize("name", ["ann", "", None])
+@running
+async def test_a_function_may_be_async_and_say_more(name):
+    async def user(_scope):
+        return ANN
+
+    async with address(user) as url, client(url) as ann:
+        _, _, details = await ann.hello(authid=name)
+        assert details["authextra"] == {"theme": "dark"}
+
+
+@pytest.mark.parametrize(
+    ("user", "hello"),
+    [
+        (ANN, {"authid": "bob"}),
+        (WebUser(authid="ann", role="page", realm="realm1"), {"realm": "realm2"}),
+    ],
+)
+@running
+async def test_a_client_cannot_be_somebody_else(user, hello):
+    async with address(lambda _scope: user) as url, client(url) as ann:
+        answer = await ann.hello(**hello)
+        assert (answer[0], answer[2]) == (ABORT, "wamp.error.authentication_failed")
+
+
+@running
+async def test_a_session_ends_when_the_users_time_is_over():
+    def user(_scope):
+        return WebUser(authid="ann", role="page", expires=time.time() - 1)
+
+    async with address(user) as url, client(url) as ann:
+        answer = await ann.hello()
+        if answer[0] == WELCOME:
+            answer = json.decode(await ann._socket.recv())
+        assert answer[0] in (ABORT, GOODBYE), answer
+
+
+def fails(_scope):
+    raise KeyError("the secret of the session")
+
+
+async def hangs(_scope):
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("user", "reason"),
+    [
+        (fails, "KeyError: 'the secret of the session'"),
+        (hangs, "no answer within 0.1 s"),
+        (lambda _scope: "ann", "TypeError: `user` returns a WebUser or None, not str"),
+        (lambda _scope: WebUser(authid="fox.application", role="page"), "ValueError: WebUser: "),
+        (lambda _scope: WebUser(authid="", role="page"), "ValueError: WebUser: "),
+        (lambda _scope: WebUser(authid="ann", role=None), "ValueError: WebUser: "),
+        (lambda _scope: WebUser(authid="ann", role="page", extra={"a": client}), "TypeError: "),
+        (lambda _scope: WebUser(authid="ann", role="page", extra="dark"), "ValueError: WebUser: "),
+    ],
+)
+@running
+async def test_if_the_application_cannot_say_who_it_is_nobody_gets_in(user, reason, caplog):
+    limits = {"gateway.handshake_timeout": 0.1, "gateway.max_connections": 1}
+    async with address(user, **limits) as url:
+        # The second one shows that the first one does not count any more.
+        for _ in range(2):
+            async with client(url) as refused:
+                with pytest.raises(ConnectionClosed) as closed:
+                    await refused._socket.recv()
+            assert closed.value.rcvd.code == 1011
+            assert closed.value.rcvd.reason == "The web application could not say who you are."
+    said = [one.fox["reason"] for one in caplog.records if one.levelno == logging.ERROR]
+    assert len(said) == 2
+    assert all(one.startswith(reason) for one in said)
+
+
+@running
+async def test_pages_of_another_site_are_refused_before_the_application_is_asked():
+    async with address(fails) as url:
+        headers = {"Origin": "https://attacker.example", "Cookie": "name=ann"}
+        async with client(url, **headers) as refused:
+            with pytest.raises(ConnectionClosed) as closed:
+                await refused._socket.recv()
+            assert closed.value.rcvd.code == 1008
