@@ -1,20 +1,27 @@
-"""WAMP at a path of an ASGI application: the web server's WebSockets become the router's clients.
+"""WAMP and MQTT at paths of an ASGI application: its web server's WebSockets become clients.
 
-Owns: the messages of ASGI (https://asgi.readthedocs.io, version 3), and who may open a WebSocket.
-Never: WebSockets themselves, which the web server speaks; what WAMP's messages mean.
+Owns: the messages of ASGI (https://asgi.readthedocs.io, version 3), and which WebSockets are opened.
+Never: WebSockets themselves, which the web server speaks; what the messages of WAMP and MQTT mean.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, NamedTuple, final
 
-from fox_shard.config import Address, Listener
+from fox_shard.embedded.entrance import (
+    Clients,
+    Closed,
+    access_of,
+    is_local,
+    let_in,
+    open_gateway,
+    peer_of,
+)
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.gateway.clients.access import Access, is_loopback
-from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.transports.bearer import SeveralAuthorizations, bearer_of
 from fox_shard.gateway.transports.origins import is_allowed
 from fox_shard.gateway.transports.rawsocket import SERIALIZERS
+from fox_shard.gateway.transports.websocket import MQTT_SUBPROTOCOLS
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -30,90 +37,75 @@ TOO_LONG: Final = 1009
 TRY_LATER: Final = 1013
 """Codes with which a WebSocket is closed (RFC 6455 7.4.1, and IANA's list)."""
 
+DENIAL: Final = "websocket.http.response"
+"""The extension of ASGI by which a request for a WebSocket is answered in HTTP."""
 
-class Clients(Protocol):
-    """The router, as the application sees it."""
 
-    @property
-    def gateway(self) -> Gateway | None:
-        """The gateway; None: the router does not run."""
+class Speech(NamedTuple):
+    """What is spoken at a path. name: for people. subprotocols: of WebSockets that speak it."""
 
-    def connect(self, client: Client) -> LocalConnection:
-        """Connect a client to the gateway."""
+    name: str
+    subprotocols: tuple[str, ...]
+
+
+WAMP: Final = Speech("WAMP", tuple(SERIALIZERS.values()))
+MQTT: Final = Speech("MQTT", tuple(map(str, MQTT_SUBPROTOCOLS)))
 
 
 class _Refused(Exception):
-    """The client is not let in: the code of the close, and a sentence."""
+    """The client gets no WebSocket.
+
+    status, sentence: of the answer in HTTP. code: of the close, where the web server answers by
+    itself.
+    """
+
+    def __init__(self, status: int, code: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.code = code
+        self.sentence = sentence
 
 
 @final
-class WampApplication:
+class WebSocketApplication:
     """An ASGI application for the scope `websocket`, to be mounted at a path of your choice."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, speech: Speech) -> None:
         self._clients = clients
+        self._speech = speech
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client until it, or the router, has closed the WebSocket."""
+        name = self._speech.name
         if scope["type"] == "http":
-            await _answer(send)
+            sentence = f"Here is {name} over WebSocket."
+            await _answer(send, "http.response", 426, sentence, (b"upgrade", b"websocket"))
             return
         if scope["type"] != "websocket":
-            raise NotImplementedError(f"There is only WAMP here, nothing for {scope['type']}.")
+            raise NotImplementedError(f"There is only {name} here, nothing for {scope['type']}.")
         await receive()  # websocket.connect
         try:
             conversation = self._begin(scope, send)
         except _Refused as refused:
-            code, sentence = refused.args
-            await send({"type": "websocket.close", "code": code, "reason": sentence})
+            await _refuse(scope, send, refused)
             return
         await send({"type": "websocket.accept", "subprotocol": conversation.subprotocol})
         await conversation.run(receive)
 
-    def _linked_gateway(self) -> Gateway:
-        gateway = self._clients.gateway
-        if gateway is None:
-            raise _Refused(TRY_LATER, "The router does not run.")
-        if not gateway.linked:
-            raise _Refused(TRY_LATER, "The router does not reach the whole server at the moment.")
-        return gateway
-
     def _begin(self, scope: Scope, send: Send) -> "_Conversation":
-        gateway = self._linked_gateway()
-        headers = _headers(scope)
-        subprotocol = next(
-            (one for one in scope.get("subprotocols", ()) if one in SERIALIZERS.values()), ""
-        )
-        if not subprotocol:
-            names = ", ".join(SERIALIZERS.values())
-            raise _Refused(POLICY, f"Ask for one of the subprotocols {names}.")
-        server = scope.get("server") or ("", 0)
-        is_local = is_loopback(str(server[0]))
-        origins, hosts = headers.get("origin", []), headers.get("host", [""])
-        allowed = gateway.settings.allowed_origins
-        for origin in origins:
-            if not is_allowed(origin, hosts[0], allowed, is_local=is_local):
-                raise _Refused(
-                    POLICY,
-                    f"Pages of {origin[:60]} may not connect: see gateway.allowed_origins.",
-                )
+        peer = peer_of(scope)
         try:
-            bearer = bearer_of(headers.get("authorization", []))
-        except SeveralAuthorizations as error:
-            raise _Refused(POLICY, f"{error}.") from error
-        host, port = scope.get("client") or ("unix", 0)
-        now = asyncio.get_running_loop().time()
-        why = gateway.admission.admit(host, gateway.settings, now)
-        if why:
-            gateway.limit_counts.add(why)
-            raise _Refused(TRY_LATER, "There are too many connections.")
-        address = Address(str(server[0]), int(server[1] or 0))
-        access = Access(listener=Listener(protocol="websocket", address=address))
-        conversation = _Conversation(subprotocol, send, lambda: gateway.admission.leave(host))
+            gateway = open_gateway(self._clients)
+            subprotocol, bearer = self._chosen(scope), _bearer(scope)
+            _check_origin(scope, gateway.settings.allowed_origins)
+            left = let_in(gateway, peer.rpartition(":")[0])
+        except Closed as closed:
+            raise _Refused(503, TRY_LATER, str(closed)) from closed
+        conversation = _Conversation(subprotocol, send, left)
         conversation.connection = self._clients.connect(
             Client(
-                f"{host}:{port}",
-                access,
+                peer,
+                access_of(scope),
                 subprotocol,
                 conversation.add,
                 conversation.end,
@@ -122,6 +114,29 @@ class WampApplication:
         )
         conversation.connection.set_bearer(bearer)
         return conversation
+
+    def _chosen(self, scope: Scope) -> str:
+        """Return the client's most preferred subprotocol that is spoken here."""
+        spoken = self._speech.subprotocols
+        for name in scope.get("subprotocols", ()):
+            if name in spoken:
+                return str(name)
+        raise _Refused(400, POLICY, f"Ask for one of the subprotocols {', '.join(spoken)}.")
+
+
+def _bearer(scope: Scope) -> str:
+    try:
+        return bearer_of(_headers(scope, b"authorization"))
+    except SeveralAuthorizations as error:
+        raise _Refused(400, POLICY, f"{error}.") from error
+
+
+def _check_origin(scope: Scope, allowed: tuple[str, ...]) -> None:
+    host = (_headers(scope, b"host") or [""])[0]
+    for origin in _headers(scope, b"origin"):
+        if not is_allowed(origin, host, allowed, is_local=is_local(scope)):
+            sentence = f"Pages of {origin[:60]} may not connect: see gateway.allowed_origins."
+            raise _Refused(403, POLICY, sentence)
 
 
 @final
@@ -191,16 +206,26 @@ class _Conversation:
             self.waiting -= len(message)
 
 
-def _headers(scope: Scope) -> dict[str, list[str]]:
-    """Return the values of each header, by its name in lower case."""
-    headers: dict[str, list[str]] = {}
-    for name, value in scope.get("headers", ()):
-        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return headers
+def _headers(scope: Scope, wanted: bytes) -> list[str]:
+    """Return the values of a header, whose name is in lower case."""
+    headers = scope.get("headers", ())
+    return [value.decode("latin-1") for name, value in headers if name.lower() == wanted]
 
 
-async def _answer(send: Send) -> None:
-    """Answer a request in plain HTTP."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"upgrade", b"websocket")]
-    await send({"type": "http.response.start", "status": 426, "headers": headers})
-    await send({"type": "http.response.body", "body": b"Here is WAMP over WebSocket.\n"})
+async def _refuse(scope: Scope, send: Send, refused: _Refused) -> None:
+    if DENIAL in (scope.get("extensions") or {}):
+        await _answer(send, DENIAL, refused.status, refused.sentence)
+    else:
+        close = {"code": refused.code, "reason": refused.sentence}
+        await send({"type": "websocket.close", **close})
+
+
+async def _answer(
+    send: Send, kind: str, status: int, sentence: str, *more: tuple[bytes, bytes]
+) -> None:
+    """Answer in HTTP. kind: the beginning of the messages' types."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *more]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": sentence.encode() + b"\n"})

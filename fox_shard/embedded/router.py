@@ -18,7 +18,7 @@ from fox_shard.client.realm import Realm
 from fox_shard.compiled import build_of_this_process
 from fox_shard.config import Config, ConfigError
 from fox_shard.config.reader import NO_SETTINGS
-from fox_shard.embedded.asgi import WampApplication
+from fox_shard.embedded.asgi import MQTT, WAMP, WebSocketApplication
 from fox_shard.embedded.attached import make_attached
 from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.errors import RouterError
@@ -193,9 +193,14 @@ class FoxRouter:
         return self._local.realm(name)
 
     @property
-    def wamp(self) -> WampApplication:
+    def wamp(self) -> WebSocketApplication:
         """An ASGI application that lets WAMP clients in, at a path of a web application."""
-        return WampApplication(self)
+        return WebSocketApplication(self, WAMP)
+
+    @property
+    def mqtt(self) -> WebSocketApplication:
+        """An ASGI application that lets MQTT clients in, which use WebSockets."""
+        return WebSocketApplication(self, MQTT)
 
     @asynccontextmanager
     async def lifespan(self, _application: object = None) -> AsyncIterator[None]:
@@ -207,6 +212,18 @@ class FoxRouter:
     def gateway(self) -> Gateway | None:
         """The gateway, for what is in this package; None: the router does not run."""
         return self._parts.gateway if self._started and self._ending is None else None
+
+    @property
+    def absence(self) -> str:
+        """A sentence that says why the router does not run; "": it does."""
+        if self._ending is not None:
+            return "The router is shutting down, or has stopped."
+        if not self._started:
+            return (
+                "The router has not been started: give the web application its lifespan, "
+                "router.lifespan."
+            )
+        return ""
 
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client without a socket, for what is in this package."""
