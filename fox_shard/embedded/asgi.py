@@ -1,6 +1,6 @@
 """WAMP and MQTT at paths of an ASGI application: its web server's WebSockets become clients.
 
-Owns: the messages of ASGI (https://asgi.readthedocs.io, version 3), and which WebSockets are opened.
+Owns: the messages of ASGI (https://asgi.readthedocs.io, version 3), and which WebSockets open.
 Never: WebSockets themselves, which the web server speaks; what the messages of WAMP and MQTT mean.
 """
 
@@ -12,14 +12,13 @@ from fox_shard.embedded.entrance import (
     Clients,
     Closed,
     access_of,
-    is_local,
     let_in,
     open_gateway,
     peer_of,
 )
 from fox_shard.embedded.local_connection import Client, LocalConnection
 from fox_shard.gateway.transports.bearer import SeveralAuthorizations, bearer_of
-from fox_shard.gateway.transports.origins import is_allowed
+from fox_shard.gateway.transports.origins import is_allowed, is_local_server
 from fox_shard.gateway.transports.rawsocket import SERIALIZERS
 from fox_shard.gateway.transports.websocket import MQTT_SUBPROTOCOLS
 
@@ -134,7 +133,7 @@ def _bearer(scope: Scope) -> str:
 def _check_origin(scope: Scope, allowed: tuple[str, ...]) -> None:
     host = (_headers(scope, b"host") or [""])[0]
     for origin in _headers(scope, b"origin"):
-        if not is_allowed(origin, host, allowed, is_local=is_local(scope)):
+        if not is_allowed(origin, host, allowed, is_local=is_local_server(scope)):
             sentence = f"Pages of {origin[:60]} may not connect: see gateway.allowed_origins."
             raise _Refused(403, POLICY, sentence)
 

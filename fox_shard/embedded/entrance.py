@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from fox_shard.config import Address, Listener
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.gateway.clients.access import UNIX, Access, is_loopback
+from fox_shard.gateway.clients.access import UNIX, Access
 from fox_shard.gateway.core import Gateway
 
 PAUSED: Final = "The router does not reach the whole server at the moment."
@@ -58,16 +58,6 @@ def access_of(scope: Mapping[str, Any]) -> Access:
     """Return the way of a client of the web server, of which its scope (ASGI) tells the address."""
     host, port = scope.get("server") or ("", 0)
     return Access(listener=Listener(protocol="websocket", address=Address(str(host), port or 0)))
-
-
-def is_local(scope: Mapping[str, Any]) -> bool:
-    """Whether the client has connected to an address that only this machine reaches.
-
-    That a proxy on this machine speaks for others, anybody could say who is let through: a web
-    server that believes headers of 127.0.0.1 believes a page that a browser has loaded from there.
-    """
-    host, _ = scope.get("server") or ("", 0)
-    return is_loopback(str(host))
 
 
 def peer_of(scope: Mapping[str, Any]) -> str:

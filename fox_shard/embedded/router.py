@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, final
+from typing import TYPE_CHECKING, Self, final
 
 from fox_shard.client.realm import Realm
 from fox_shard.compiled import build_of_this_process
@@ -31,6 +31,9 @@ from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.worker.worker import NAME as WORKER
 from fox_shard.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from fox_shard.embedded.web import WebApplication
 
 _log = logging.getLogger("fox")
 
@@ -84,6 +87,8 @@ class FoxRouter:
         self._undo = AsyncExitStack()
         self._parts: Parts
         self._local: LocalClients
+        # Made when it is first asked for.
+        self._web: WebApplication | None = None
         # A sentence that says which realms anybody may do everything in; "": none.
         self.openness = ""
 
@@ -134,6 +139,8 @@ class FoxRouter:
         self._config, self.openness = parts.config, parts.openness
         self._local = LocalClients(parts.gateway, parts.schedule)
         self._undo.push_async_callback(self._let_clients_go)
+        if self._web is not None:
+            self._web.open(parts.config)
         parts.shell.after_turn = self._after_turn
         parts.shell.on_failure = self._failed
         parts.shell.start()
@@ -202,6 +209,25 @@ class FoxRouter:
         """An ASGI application that lets MQTT clients in, which use WebSockets."""
         return WebSocketApplication(self, MQTT)
 
+    @property
+    def web(self) -> "WebApplication":
+        """An ASGI application for HTTP: the API of docs/http.md, at a path of a web application.
+
+        Raises RouterError if the router runs already, but `web.keys` cannot be read.
+        """
+        if self._web is None:
+            # The framework is not loaded for those who do without.
+            from fox_shard.embedded.web import WebApplication
+
+            web = WebApplication(self)
+            if self.gateway is not None:
+                try:
+                    web.open(self.config)
+                except StartError as error:
+                    raise RouterError(str(error)) from error
+            self._web = web
+        return self._web
+
     @asynccontextmanager
     async def lifespan(self, _application: object = None) -> AsyncIterator[None]:
         """Run the router as long as a web application: a `lifespan` of Starlette, FastAPI."""
@@ -266,10 +292,14 @@ class FoxRouter:
 
     async def _let_clients_go(self) -> None:
         failed = self._failure is not None
+        if self._web is not None and not failed:
+            await self._web.close()
         await self._local.leave(says_goodbye=not failed)
         if failed:
             await self._parts.clients.cut_off()
             self._local.cut_off()
+            if self._web is not None:
+                await self._web.close()
             return
         await self._parts.clients.say_goodbye()
         await self._parts.settle()

@@ -23,8 +23,8 @@ Maker = Callable[[Connection], Receiver]
 def makers(host: Host, router: Router) -> Mapping[str, Maker]:
     """Return, for each listener, the function that makes the first receiver of a connection.
 
-    "local": of connections without a socket, whose messages are framed as in RawSocket. They are the
-    application's own, or those of its web server, which has the WebSockets.
+    "local": of connections without a socket, whose messages are framed as in RawSocket: those of an
+    application, and of its web server, which has the WebSockets.
     host, router: the same gateway, as transports and as sessions see it.
     """
 
