@@ -25,9 +25,10 @@ from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.joined import make_joined
 from fox_shard.embedded.local_clients import LocalClients
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.embedded.parts import Health, Parts
+from fox_shard.embedded.parts import Annex, Health, Parts
 from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
+from fox_shard.runtime.health import ROUTER
 from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.worker.worker import NAME as WORKER
 from fox_shard.worker.worker import Worker
@@ -89,6 +90,7 @@ class FoxRouter:
         self._local: LocalClients
         # Made when it is first asked for.
         self._web: WebApplication | None = None
+        self._annexes: list[Annex] = []
         # A sentence that says which realms anybody may do everything in; "": none.
         self.openness = ""
 
@@ -145,10 +147,12 @@ class FoxRouter:
         parts.shell.on_failure = self._failed
         parts.shell.start()
         await self._linked_or_failed()
+        for annex in self._annexes:
+            self._undo.callback(annex.close)
+            annex.open(parts.config)
         await parts.clients.listen()
         self._started = True
-        health = {**parts.health, **self._start_worker(parts)}
-        for name, answer in health.items():
+        for name, answer in self._health_answers(self._start_worker(parts)).items():
             socket = HealthSocket(Path(parts.config.run_dir), name, answer)
             await socket.open()
             self._undo.callback(socket.close)
@@ -167,6 +171,15 @@ class FoxRouter:
         watch = asyncio.create_task(worker.watch())
         self._undo.callback(watch.cancel)
         return {WORKER: worker.health}
+
+    def _health_answers(self, of_worker: Mapping[str, Health]) -> dict[str, Health]:
+        """Return the answers about all that is in this process, which `fox health` asks for."""
+        of_annexes = {one.name: one.health for one in self._annexes}
+        answers = {**self._parts.health, **of_worker, **of_annexes}
+        if (of_router := answers.get(ROUTER)) is not None:
+            names = [name for name in answers if name != ROUTER]
+            answers[ROUTER] = lambda: {**of_router(), "nodes": names}
+        return answers
 
     async def _linked_or_failed(self) -> None:
         events = (self._parts.clients.linked, self._ended)
@@ -254,6 +267,10 @@ class FoxRouter:
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client without a socket, for what is in this package."""
         return self._local.connect(client)
+
+    def add(self, annex: Annex) -> None:
+        """Start and end with an annex, for what is in this package. To be called before `start`."""
+        self._annexes.append(annex)
 
     def reload_certificates(self) -> None:
         """Read the listeners' certificates again, for new connections."""

@@ -35,7 +35,7 @@ from fox_shard.runtime.sentences import tell
 from fox_shard.runtime.signing_keys import SigningKeysFileError, read_signing_keys
 from fox_shard.runtime.supervision import follow_supervisor
 from fox_shard.runtime.web_limits import limits_of
-from fox_shard.runtime.web_server import Server, make_server
+from fox_shard.runtime.web_server import Server, hush_libraries, make_server
 from fox_shard.runtime.web_socket import web_sockets
 from fox_shard.web import WebApp, make_app
 from fox_shard.web.pool import Pool
@@ -61,9 +61,7 @@ def run_web(config: Config, address: Address) -> int:
     """Run the HTTP server until it is told to stop. Returns the exit code."""
     supervisor = follow_supervisor()
     set_up_logging(config)
-    # What uvicorn and the client say at INFO is said by the process, or of every request.
-    for name in ("uvicorn", "uvicorn.error", "fox.client"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    hush_libraries()
     claims = Claims(config.run_dir)
     try:
         lock = hold_name(config, NAME)
@@ -153,10 +151,9 @@ class _WebProcess:
             "status": "ok" if is_well else "unavailable",
             "pid": os.getpid(),
             "listening": {"web": str(self._address)},
-            "connections": self._server.connections,
             "sessions": len(self._pool),
             "streams": self._app.streams,
-            "requests": self._server.server_state.total_requests,
+            **self._server.health,
             "cores": self._share.value(time.monotonic(), time.process_time()),
         }
 
