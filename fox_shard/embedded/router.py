@@ -176,10 +176,17 @@ class FoxRouter:
         """Return the answers about all that is in this process, which `fox health` asks for."""
         of_annexes = {one.name: one.health for one in self._annexes}
         answers = {**self._parts.health, **of_worker, **of_annexes}
+        name = self._parts.gateway.name
+        of_gateway = answers[name]
+        answers[name] = lambda: {**of_gateway(), **self._health_of_web()}
         if (of_router := answers.get(ROUTER)) is not None:
             names = [name for name in answers if name != ROUTER]
             answers[ROUTER] = lambda: {**of_router(), "nodes": names}
         return answers
+
+    def _health_of_web(self) -> dict[str, int]:
+        health = {} if self._web is None else self._web.health
+        return {f"web_{name}": number for name, number in health.items()}
 
     async def _linked_or_failed(self) -> None:
         events = (self._parts.clients.linked, self._ended)

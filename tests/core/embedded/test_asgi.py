@@ -85,6 +85,7 @@ def test_each_serializer_has_its_type_of_message(subprotocol, codec):
             assert welcome[0] == 2
             session = (await router.realm("realm1").call("wamp.session.get", [welcome[1]])).value
             assert session["authid"] == "anonymous"
+            assert session["transport"]["type"] == "websocket"
             # The wrong type ends the connection.
             await client.send(b"{}" if codec is json else "{}")
             with pytest.raises(ConnectionClosed) as closed:
