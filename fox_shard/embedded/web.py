@@ -15,6 +15,7 @@ from fox_shard.client.transport import Transport
 from fox_shard.config import Address, Config, Listener
 from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
 from fox_shard.embedded.local_transport import LocalTransport, Origin
+from fox_shard.embedded.mount_paths import with_whole_path
 from fox_shard.embedded.server_end import is_server_stopping
 from fox_shard.gateway.clients.access import UNIX, Access, is_loopback
 from fox_shard.runtime.signing_keys import read_signing_keys
@@ -65,7 +66,7 @@ class WebApplication:
         self._requests += 1
         self._look_later()
         try:
-            await served.app(_at_its_path(scope), receive, send)
+            await served.app(with_whole_path(scope), receive, send)
         finally:
             self._requests -= 1
 
@@ -123,19 +124,6 @@ class WebApplication:
             self.end_streams()
         elif self._requests:
             self._look_later()
-
-
-def _at_its_path(scope: Scope) -> Scope:
-    """Return the scope, with a path below `root_path`, as ASGI wants it.
-
-    An application may have a `root_path` that a proxy has cut off (FastAPI has a setting for that).
-    Then a mount adds its own path to `root_path`, but not what was cut off to `path`.
-    """
-    root, outer, path = scope.get("root_path", ""), scope.get("app_root_path", ""), scope["path"]
-    if not outer or path.startswith(root) or not path.startswith(root.removeprefix(outer)):
-        return scope
-    raw = scope.get("raw_path") or path.encode()
-    return {**scope, "path": outer + path, "raw_path": outer.encode() + raw}
 
 
 async def _answer_absent(sentence: str, scope: Scope, receive: Receive, send: Send) -> None:
