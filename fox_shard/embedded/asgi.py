@@ -36,6 +36,9 @@ TOO_LONG: Final = 1009
 TRY_LATER: Final = 1013
 """Codes with which a WebSocket is closed (RFC 6455 7.4.1, and IANA's list)."""
 
+FAREWELL: Final = 5.0
+"""Seconds in which a client has to take what the router has said last."""
+
 DENIAL: Final = "websocket.http.response"
 """The extension of ASGI by which a request for a WebSocket is answered in HTTP."""
 
@@ -152,6 +155,7 @@ class _Conversation:
         self._left = left
         # None: there are no further messages.
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._ended = asyncio.Event()
 
     def add(self, message: bytes) -> None:
         """Let a message of the router wait for the web server."""
@@ -161,24 +165,28 @@ class _Conversation:
     def end(self) -> None:
         """Close the WebSocket when all is sent."""
         self._queue.put_nowait(None)
+        self._ended.set()
 
     async def run(self, receive: Receive) -> None:
         """Pass messages on in both directions, until the WebSocket is closed."""
         reading = asyncio.create_task(self._read(receive))
         writing = asyncio.create_task(self._write())
+        ending = asyncio.create_task(self._ended.wait())
+        tasks = (reading, writing, ending)
         try:
-            await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             code = reading.result() if reading.done() else NORMAL
             self.connection.close()
-            # What the router has said last is still sent, unless the client is gone.
+            # What the router has said last is still sent, unless the client does not take it.
             if code:
-                await writing
-                await self._send({"type": "websocket.close", "code": code})
+                async with asyncio.timeout(FAREWELL):
+                    await writing
+                    await self._send({"type": "websocket.close", "code": code})
         except OSError:
             pass  # So says the web server if the client is gone while something is sent.
         finally:
-            reading.cancel()
-            writing.cancel()
+            for task in tasks:
+                task.cancel()
             self.connection.close()
             self._left()
 

@@ -40,9 +40,13 @@ class Mounted(Served):
     def gateway_pids(self):
         return [self.processes[APPLICATION].pid]
 
+    # Further options of uvicorn.
+    options = ()
+
     def command(self, name):
         options = ["--app-dir", "tests/wire", "--port", str(self.web), "--log-level", "warning"]
-        return [sys.executable, "-m", "uvicorn", "mounting_application:app", *options]
+        command = [sys.executable, "-m", "uvicorn", "mounting_application:app"]
+        return [*command, *options, *self.options]
 
     def await_ready(self, unless=lambda: None):
         super().await_ready(unless)

@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 
 import httpx
 import pytest
-from cluster import END, ROOT, write_config
+from cluster import END, ROOT, await_true, write_config
 from mounted import APPLICATION, Mounted
 from mqtt_peers import PATIENCE, MqttPeer, MQTTv31, MQTTv311, Refused
 from test_http import (
@@ -210,3 +210,30 @@ def test_the_end_of_the_web_server_ends_streams():
         assert "Traceback" not in made.log({}, 10_000)
     finally:
         made.stop()
+
+
+class WithoutLifespan(Mounted):
+    """The application of somebody who has forgotten the router's lifespan."""
+
+    options = ("--lifespan", "off")
+
+    def await_ready(self, unless=lambda: None):
+        def answers():
+            unless()
+            with suppress(httpx.TransportError):
+                return httpx.get(f"http://127.0.0.1:{self.web}/fox/api/docs")
+            return None
+
+        self.answer = await_true("the web server answers", answers)
+
+
+def test_a_missing_lifespan_is_told_in_words():
+    with WithoutLifespan() as made:
+        problem = made.answer.json()
+        assert (problem["status"], "router.lifespan" in problem["detail"]) == (503, True)
+        for path, subprotocol in (("/wss", "wamp.2.json"), ("/mqtt", "mqtt")):
+            with pytest.raises(InvalidStatus) as refused:
+                connect(f"ws://127.0.0.1:{made.web}{path}", subprotocols=[subprotocol])
+            answer = refused.value.response
+            assert answer.status_code == 503
+            assert b"router.lifespan" in answer.body
