@@ -327,6 +327,8 @@ class Link:
         self.incarnation = self.identity = incarnation
         self.peer_gone()
         self.known = 0
+        # The peer may have forgotten the former incarnation, and then numbers its frames anew.
+        self.peer_identity = 0
         self._rseq = self._highest = self._acked = 0
         self.break_off(now)
 

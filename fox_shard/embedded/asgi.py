@@ -1,25 +1,32 @@
-"""WAMP at a path of an ASGI application: the web server's WebSockets become the router's clients.
+"""WAMP and MQTT at paths of an ASGI application: its web server's WebSockets become clients.
 
-Owns: the messages of ASGI (https://asgi.readthedocs.io, version 3), and who may open a WebSocket.
-Never: WebSockets themselves, which the web server speaks; what WAMP's messages mean.
+Owns: the messages of ASGI (https://asgi.readthedocs.io, version 3), and which WebSockets open.
+Never: WebSockets themselves, which the web server speaks; what the messages of WAMP and MQTT mean.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, NamedTuple, final
 
-from fox_shard.config import Address, Listener
-from fox_shard.embedded.handing_over import NotHandedOver, UserOf, ask
+from fox_shard.embedded.entrance import (
+    Clients,
+    Closed,
+    access_of,
+    let_in,
+    open_gateway,
+    peer_of,
+)
+from fox_shard.embedded.handing_over import NotHandedOver, ask
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.gateway.clients.access import Access, is_loopback
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.web_user import WebUser
 from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.transports.bearer import SeveralAuthorizations, bearer_of
-from fox_shard.gateway.transports.origins import is_allowed
+from fox_shard.gateway.transports.origins import is_allowed, is_local_server
 from fox_shard.gateway.transports.rawsocket import SERIALIZERS
+from fox_shard.gateway.transports.websocket import MQTT_SUBPROTOCOLS
 
 _log = logging.getLogger("fox")
 
@@ -38,32 +45,32 @@ INTERNAL: Final = 1011
 TRY_LATER: Final = 1013
 """Codes with which a WebSocket is closed (RFC 6455 7.4.1, and IANA's list)."""
 
-_UNAVAILABLE: Final = HTTPStatus.SERVICE_UNAVAILABLE
+FAREWELL: Final = 5.0
+"""Seconds in which a client has to take what the router has said last."""
+
+DENIAL: Final = "websocket.http.response"
+"""The extension of ASGI by which a request for a WebSocket is answered in HTTP."""
 
 
-class Clients(Protocol):
-    """The router, as the application sees it."""
+class Speech(NamedTuple):
+    """What is spoken at a path. name: for people. subprotocols: of WebSockets that speak it."""
 
-    @property
-    def gateway(self) -> Gateway | None:
-        """The gateway; None: the router does not run."""
+    name: str
+    subprotocols: tuple[str, ...]
 
-    @property
-    def absence(self) -> str:
-        """Why there is no gateway, in a sentence for the log."""
 
-    @property
-    def user_of(self) -> UserOf | None:
-        """Tells who the web application has authenticated; None: nobody does."""
-
-    def connect(self, client: Client) -> LocalConnection:
-        """Connect a client to the gateway."""
+WAMP: Final = Speech("WAMP", tuple(SERIALIZERS.values()))
+MQTT: Final = Speech("MQTT", tuple(map(str, MQTT_SUBPROTOCOLS)))
 
 
 class _Refused(Exception):
-    """The client is not let in: a status of HTTP, the code of the close, and a sentence."""
+    """The client gets no WebSocket.
 
-    def __init__(self, status: HTTPStatus, code: int, sentence: str) -> None:
+    status, sentence: of the answer in HTTP. code: of the close, where the web server answers by
+    itself.
+    """
+
+    def __init__(self, status: int, code: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
         self.code = code
@@ -71,24 +78,28 @@ class _Refused(Exception):
 
 
 @final
-class WampApplication:
+class WebSocketApplication:
     """An ASGI application for the scope `websocket`, to be mounted at a path of your choice."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, speech: Speech) -> None:
         self._clients = clients
+        self._speech = speech
         self._absence_noted = ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one client until it, or the router, has closed the WebSocket."""
+        name = self._speech.name
         if scope["type"] == "http":
-            await _answer(send)
+            sentence = f"Here is {name} over WebSocket."
+            await _answer(send, "http.response", 426, sentence, (b"upgrade", b"websocket"))
             return
         if scope["type"] != "websocket":
-            raise NotImplementedError(f"There is only WAMP here, nothing for {scope['type']}.")
+            raise NotImplementedError(f"There is only {name} here, nothing for {scope['type']}.")
         await receive()  # websocket.connect
         try:
             conversation = await self._begin(scope, send)
         except _Refused as refused:
+            self._log_refused(peer_of(scope), refused)
             await _refuse(scope, send, refused)
             return
         try:
@@ -98,47 +109,25 @@ class WampApplication:
             raise
         await conversation.run(receive)
 
-    def _linked_gateway(self) -> Gateway:
-        gateway, absence = self._clients.gateway, self._clients.absence
-        if gateway is None:
-            if absence != self._absence_noted:
-                self._absence_noted = absence
-                _log.error("client_refused", extra={"fox": {"reason": absence}})
-            raise _Refused(_UNAVAILABLE, TRY_LATER, "The router does not run.")
-        if not gateway.linked:
-            sentence = "The router does not reach the whole server at the moment."
-            raise _Refused(_UNAVAILABLE, TRY_LATER, sentence)
-        return gateway
-
     async def _begin(self, scope: Scope, send: Send) -> "_Conversation":
-        gateway = self._linked_gateway()
-        host, port = scope.get("client") or ("unix", 0)
-        peer = f"{host}:{port}"
-        headers = _headers(scope)
+        peer = peer_of(scope)
         try:
-            subprotocol = _subprotocol(scope)
-            _check_origin(scope, headers, gateway)
-            bearer = _bearer(headers)
-            why = gateway.admission.admit(host, gateway.settings, asyncio.get_running_loop().time())
-            if why:
-                gateway.limit_counts.add(why)
-                raise _Refused(_UNAVAILABLE, TRY_LATER, "There are too many connections.")
-        except _Refused as refused:
-            _log_refused(gateway, peer, refused)
-            raise
+            gateway = open_gateway(self._clients)
+            subprotocol, bearer = self._chosen(scope), _bearer(scope)
+            _check_origin(scope, gateway.settings.allowed_origins)
+            left = let_in(gateway, peer.rpartition(":")[0])
+        except Closed as closed:
+            raise _Refused(503, TRY_LATER, str(closed)) from closed
         try:
             user = await self._user(scope, gateway)
-            # The router may have stopped meanwhile.
-            if self._linked_gateway() is not gateway:
-                raise _Refused(_UNAVAILABLE, TRY_LATER, "The router does not run.")
         except BaseException:
-            gateway.admission.leave(host)
+            left()
             raise
-        conversation = _Conversation(subprotocol, send, lambda: gateway.admission.leave(host))
+        conversation = _Conversation(subprotocol, send, left)
         conversation.connection = self._clients.connect(
             Client(
                 peer,
-                Access(listener=_listener(scope), web_user=user),
+                access_of(scope, user),
                 subprotocol,
                 conversation.add,
                 conversation.end,
@@ -153,61 +142,50 @@ class WampApplication:
         if user_of is None:
             return None
         try:
-            return await ask(user_of, scope, gateway.settings.handshake_timeout)
+            user = await ask(user_of, scope, gateway.settings.handshake_timeout)
+            # The router may have stopped meanwhile, and started again.
+            if open_gateway(self._clients) is not gateway:
+                raise Closed("The router has been started again.")
         except NotHandedOver as error:
-            raise _Refused(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL, str(error)) from error
+            raise _Refused(500, INTERNAL, str(error)) from error
+        except Closed as closed:
+            raise _Refused(503, TRY_LATER, str(closed)) from closed
+        return user
+
+    def _log_refused(self, peer: str, refused: _Refused) -> None:
+        """Let the log say why; that the router does not run, only once."""
+        gateway, absence = self._clients.gateway, self._clients.absence
+        if gateway is not None:
+            connection = Connection([], peer)
+            status = HTTPStatus(refused.status)
+            connection.refused = f"{status} {status.phrase}: {refused.sentence}"
+            gateway.client_refused(connection)
+        elif absence != self._absence_noted:
+            self._absence_noted = absence
+            _log.error("client_refused", extra={"fox": {"reason": absence}})
+
+    def _chosen(self, scope: Scope) -> str:
+        """Return the client's most preferred subprotocol that is spoken here."""
+        spoken = self._speech.subprotocols
+        for name in scope.get("subprotocols", ()):
+            if name in spoken:
+                return str(name)
+        raise _Refused(400, POLICY, f"Ask for one of the subprotocols {', '.join(spoken)}.")
 
 
-def _subprotocol(scope: Scope) -> str:
-    for name in scope.get("subprotocols", ()):
-        if name in SERIALIZERS.values():
-            return str(name)
-    names = ", ".join(SERIALIZERS.values())
-    sentence = f"Ask for one of the subprotocols {names}."
-    raise _Refused(HTTPStatus.BAD_REQUEST, POLICY, sentence)
-
-
-def _check_origin(scope: Scope, headers: Mapping[str, list[str]], gateway: Gateway) -> None:
-    """Refuse the page of a foreign origin."""
-    server = scope.get("server") or ("", 0)
-    is_local = is_loopback(str(server[0]))
-    hosts, allowed = headers.get("host", [""]), gateway.settings.allowed_origins
-    for origin in headers.get("origin", []):
-        if not is_allowed(origin, hosts[0], allowed, is_local=is_local):
-            sentence = f"Pages of {origin[:60]} may not connect: see gateway.allowed_origins."
-            raise _Refused(HTTPStatus.FORBIDDEN, POLICY, sentence)
-
-
-def _bearer(headers: Mapping[str, list[str]]) -> str:
+def _bearer(scope: Scope) -> str:
     try:
-        return bearer_of(headers.get("authorization", []))
+        return bearer_of(_headers(scope, b"authorization"))
     except SeveralAuthorizations as error:
-        raise _Refused(HTTPStatus.BAD_REQUEST, POLICY, f"{error}.") from error
+        raise _Refused(400, POLICY, f"{error}.") from error
 
 
-def _listener(scope: Scope) -> Listener:
-    """Return what stands for the web server."""
-    host, port = scope.get("server") or ("", 0)
-    return Listener(protocol="websocket", address=Address(str(host), int(port or 0)))
-
-
-def _log_refused(gateway: Gateway, peer: str, refused: _Refused) -> None:
-    connection = Connection([], peer)
-    status = refused.status
-    connection.refused = f"{status} {status.phrase}: {refused.sentence}"
-    gateway.client_refused(connection)
-
-
-async def _refuse(scope: Scope, send: Send, refused: _Refused) -> None:
-    """Say why, in HTTP if the web server can do that before it opens the WebSocket."""
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        close = {"type": "websocket.close", "code": refused.code, "reason": refused.sentence}
-        await send(close)
-        return
-    start = {"type": "websocket.http.response.start", "status": int(refused.status)}
-    await send({**start, "headers": [(b"content-type", b"text/plain; charset=utf-8")]})
-    body = f"{refused.sentence}\n".encode()
-    await send({"type": "websocket.http.response.body", "body": body})
+def _check_origin(scope: Scope, allowed: tuple[str, ...]) -> None:
+    host = (_headers(scope, b"host") or [""])[0]
+    for origin in _headers(scope, b"origin"):
+        if not is_allowed(origin, host, allowed, is_local=is_local_server(scope)):
+            sentence = f"Pages of {origin[:60]} may not connect: see gateway.allowed_origins."
+            raise _Refused(403, POLICY, sentence)
 
 
 @final
@@ -224,6 +202,7 @@ class _Conversation:
         self._left = left
         # None: there are no further messages.
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._ended = asyncio.Event()
 
     def add(self, message: bytes) -> None:
         """Let a message of the router wait for the web server."""
@@ -233,6 +212,7 @@ class _Conversation:
     def end(self) -> None:
         """Close the WebSocket when all is sent."""
         self._queue.put_nowait(None)
+        self._ended.set()
 
     def cut_off(self) -> None:
         """End before the first message."""
@@ -243,19 +223,22 @@ class _Conversation:
         """Pass messages on in both directions, until the WebSocket is closed."""
         reading = asyncio.create_task(self._read(receive))
         writing = asyncio.create_task(self._write())
+        ending = asyncio.create_task(self._ended.wait())
+        tasks = (reading, writing, ending)
         try:
-            await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             code = reading.result() if reading.done() else NORMAL
             self.connection.close()
-            # What the router has said last is still sent, unless the client is gone.
+            # What the router has said last is still sent, unless the client does not take it.
             if code:
-                await writing
-                await self._send({"type": "websocket.close", "code": code})
+                async with asyncio.timeout(FAREWELL):
+                    await writing
+                    await self._send({"type": "websocket.close", "code": code})
         except OSError:
             pass  # So says the web server if the client is gone while something is sent.
         finally:
-            reading.cancel()
-            writing.cancel()
+            for task in tasks:
+                task.cancel()
             self.connection.close()
             self._left()
 
@@ -282,16 +265,26 @@ class _Conversation:
             self.waiting -= len(message)
 
 
-def _headers(scope: Scope) -> dict[str, list[str]]:
-    """Return the values of each header, by its name in lower case."""
-    headers: dict[str, list[str]] = {}
-    for name, value in scope.get("headers", ()):
-        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-    return headers
+def _headers(scope: Scope, wanted: bytes) -> list[str]:
+    """Return the values of a header, whose name is in lower case."""
+    headers = scope.get("headers", ())
+    return [value.decode("latin-1") for name, value in headers if name.lower() == wanted]
 
 
-async def _answer(send: Send) -> None:
-    """Answer a request in plain HTTP."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"upgrade", b"websocket")]
-    await send({"type": "http.response.start", "status": 426, "headers": headers})
-    await send({"type": "http.response.body", "body": b"Here is WAMP over WebSocket.\n"})
+async def _refuse(scope: Scope, send: Send, refused: _Refused) -> None:
+    if DENIAL in (scope.get("extensions") or {}):
+        await _answer(send, DENIAL, refused.status, refused.sentence)
+    else:
+        close = {"code": refused.code, "reason": refused.sentence}
+        await send({"type": "websocket.close", **close})
+
+
+async def _answer(
+    send: Send, kind: str, status: int, sentence: str, *more: tuple[bytes, bytes]
+) -> None:
+    """Answer in HTTP. kind: the beginning of the messages' types."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), *more]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": sentence.encode() + b"\n"})

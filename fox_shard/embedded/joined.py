@@ -112,17 +112,17 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         shell=shell,
         schedule=schedule,
         settle=partial(shell.settle, SETTLING),
-        health=_health(junction, clients, has_worker=bool(works)),
+        health=_health(junction, clients),
         works=works,
     )
 
 
-def _health(junction: Junction, clients: ClientSide, *, has_worker: bool) -> dict[str, Health]:
-    answers: dict[str, Health] = {node.name: node.health for node in junction.nodes}
+def _health(junction: Junction, clients: ClientSide) -> dict[str, Health]:
+    of_nodes = {node.name: node.health for node in junction.nodes}
+    answers: dict[str, Health] = {name: of_nodes[name] for name in NODES}
     of_gateway = answers[NODES[0]]
     answers[NODES[0]] = lambda: {**of_gateway(), "listening": clients.listening}
-    nodes = (*NODES, WORKER) if has_worker else NODES
-    of_router: Mapping[str, object] = {"name": ROUTER, "status": "ok", "nodes": nodes}
+    of_router: Mapping[str, object] = {"name": ROUTER, "status": "ok"}
     answers[ROUTER] = lambda: of_router
     return answers
 

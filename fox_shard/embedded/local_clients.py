@@ -17,6 +17,7 @@ from fox_shard.client.realm import Realm
 from fox_shard.client.transport import Transport
 from fox_shard.embedded.local_connection import Client, LocalConnection
 from fox_shard.embedded.local_transport import LocalTransport
+from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.core import Gateway
 
 
@@ -29,7 +30,8 @@ class LocalClients:
         self._gateway = gateway
         self._schedule = schedule
         self._realms: dict[str, Realm] = {}
-        self._connections: set[LocalConnection] = set()
+        # By the gateway's end of each.
+        self._connections: dict[Connection, LocalConnection] = {}
         self._leaving = False
 
     def realm(self, name: str) -> Realm:
@@ -56,15 +58,24 @@ class LocalClients:
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client to the gateway."""
         connection = LocalConnection(self._gateway, client, self._schedule)
-        self._connections.add(connection)
+        self._connections[connection.gateway_end] = connection
         return connection
 
     def collect(self) -> None:
-        """Take what the gateway has for each client. To be called at the end of each turn."""
-        for connection in [*self._connections]:
-            connection.collect()
-            if connection.closed:
-                self._connections.discard(connection)
+        """Take what the gateway has for each client. To be called at the end of each turn.
+
+        Only those that the gateway has something for are looked at, as there may be many.
+        """
+        connections = self._connections
+        if not connections:
+            return
+        # More are added meanwhile: a client that is slow is told so.
+        for changed in self._gateway.dirty:
+            connection = connections.get(changed)
+            if connection is not None:
+                connection.collect()
+                if connection.closed:
+                    del connections[changed]
 
     async def leave(self, *, says_goodbye: bool) -> None:
         """End the application's realms, and let it join no further ones."""
@@ -74,11 +85,11 @@ class LocalClients:
 
     def close(self) -> None:
         """Close all connections."""
-        for connection in [*self._connections]:
+        for connection in [*self._connections.values()]:
             connection.close()
 
     def cut_off(self) -> None:
         """Close all connections to a gateway that cannot be trusted any more."""
-        for connection in [*self._connections]:
+        for connection in [*self._connections.values()]:
             with suppress(Exception):
                 connection.close()

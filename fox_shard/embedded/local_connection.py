@@ -3,8 +3,8 @@
 Owns: the way of messages in both directions, when the gateway is not ready for more, and whether
 the other end takes its messages too slowly. Never: what a message means.
 
-The gateway sees a client like any other, which speaks RawSocket. So the limits, the budget of a
-turn and the credit of shards hold for it, too.
+The gateway sees a client like any other: one that speaks WAMP over RawSocket, or MQTT over TCP. So
+the limits, the budget of a turn and the credit of shards hold for it, too.
 """
 
 import asyncio
@@ -27,7 +27,12 @@ from fox_shard.gateway.transports.rawsocket import (
 )
 
 HEAD: Final = 4
-"""Bytes before each message, and of the gateway's answer to the handshake."""
+"""Bytes before each message of WAMP, and of the gateway's answer to the handshake."""
+
+_SERIALIZER: Final = {name: number for number, name in SERIALIZERS.items()}
+
+TOGETHER: Final = 1 << 14
+"""Bytes up to which MQTT packets of one turn are one message."""
 
 JUDGED: Final = 5
 """How many times per `slow_timeout` it is looked at whether the other end is slow."""
@@ -37,8 +42,9 @@ class Client(NamedTuple):
     """The other end. on_message, on_closed: called from `LocalConnection.collect`.
 
     peer: its address, "host:port". access: how it came. subprotocol: as of a WebSocket, which names
-    the serializer. on_message(message): a message of the gateway. on_closed(): the connection has
-    ended. waiting(): returns how many bytes of messages have not been taken yet.
+    WAMP's serializer, or MQTT. on_message(message): a message of the gateway; of MQTT, one or more
+    packets. on_closed(): the connection has ended. waiting(): returns how many bytes of messages
+    have not been taken yet.
     """
 
     peer: str
@@ -53,18 +59,24 @@ class Client(NamedTuple):
 class LocalConnection:
     """One connection, from its beginning to its end. All methods are for the event loop's thread.
 
-    closed: the gateway has ended it, or the other end has.
+    gateway_end: the same connection, as the gateway sees it. closed: the gateway has ended it, or
+    the other end has.
     """
 
     def __init__(self, gateway: Gateway, client: Client, schedule: Callable[[], None]) -> None:
-        """schedule: lets a turn of the gateway follow, behind which `collect` is called."""
+        """schedule: lets a turn of the gateway follow.
+
+        Behind each turn, `collect` must be called if the gateway has something for this connection.
+        """
         self._gateway = gateway
         self._client = client
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()
-        # As RawSocket's handshake agrees on it: a power of 2.
+        serializer = _SERIALIZER.get(client.subprotocol)
+        self._is_framed = serializer is not None
         size = gateway.settings.max_message_size
-        self.longest = min(LONGEST, 1 << size.bit_length() - 1)
+        # As RawSocket's handshake agrees on it: a power of 2.
+        self.longest = min(LONGEST, 1 << size.bit_length() - 1) if self._is_framed else size
         self._received = b""
         self._greeted = False
         self.closed = False
@@ -76,13 +88,14 @@ class LocalConnection:
         self._total = 0
         self._slowness: Slowness | None = None
         self._alarm: asyncio.TimerHandle | None = None
-        connection = self._connection = Connection(gateway.dirty, client.peer)
+        connection = self._connection = self.gateway_end = Connection(gateway.dirty, client.peer)
         connection.access = client.access
         connection.waiting = client.waiting
         self._update_clock()
-        connection.receiver = makers(gateway, gateway.requests)["local"](connection)
-        number = next(key for key, name in SERIALIZERS.items() if name == client.subprotocol)
-        self._hand_over(bytes((MAGIC, 0xF0 | number, 0, 0)))
+        kind = "mqtt" if serializer is None else "local"
+        connection.receiver = makers(gateway, gateway.requests)[kind](connection)
+        if serializer is not None:
+            self._hand_over(bytes((MAGIC, 0xF0 | serializer, 0, 0)))
 
     def _update_clock(self) -> float:
         now = self._gateway.now = self._loop.time()
@@ -107,7 +120,7 @@ class LocalConnection:
             raise ValueError(
                 f"a message has at most {self.longest} bytes (gateway.max_message_size)"
             )
-        data = frame(message)
+        data = frame(message) if self._is_framed else message
         if self._connection.paused or self._waiting:
             self._waiting.append(data)
             self._writable.clear()
@@ -129,15 +142,17 @@ class LocalConnection:
     # From the gateway
 
     def collect(self) -> None:
-        """Take what the gateway has for the other end. To be called at the end of each turn."""
+        """Take what the gateway has for the other end. To be called at the end of a turn."""
         connection = self._connection
         # What is said meanwhile counts, too: that the session ends.
-        while connection.out:
-            data = b"".join(connection.out)
-            connection.traffic.messages_out += len(connection.out)
-            connection.traffic.bytes_out += len(data)
-            connection.out.clear()
-            self._take(data)
+        while chunks := connection.out:
+            connection.out = []
+            connection.traffic.messages_out += len(chunks)
+            connection.traffic.bytes_out += sum(map(len, chunks))
+            if self._is_framed:
+                self._take(b"".join(chunks))
+            else:
+                self._take_packets(chunks)
             self._watch()
         if connection.closing:
             self.close()
@@ -152,6 +167,22 @@ class LocalConnection:
             self._hand_over(self._waiting.pop(0))
         if not self._waiting:
             self._writable.set()
+
+    def _take_packets(self, chunks: list[bytes]) -> None:
+        """Give MQTT packets to the other end, small ones together, as TCP does."""
+        parts: list[bytes] = []
+        size = 0
+        for chunk in chunks:
+            if parts and size + len(chunk) > TOGETHER:
+                self._give(b"".join(parts))
+                parts, size = [], 0
+            parts.append(chunk)
+            size += len(chunk)
+        self._give(b"".join(parts))
+
+    def _give(self, message: bytes) -> None:
+        self._total += len(message)
+        self._client.on_message(message)
 
     def _take(self, data: bytes) -> None:
         self._received += data
@@ -169,8 +200,7 @@ class LocalConnection:
             if received[at] == PING:
                 self._hand_over(bytes((PONG,)) + received[at + 1 : stop])
             elif received[at] != PONG:
-                self._total += size
-                self._client.on_message(received[at + HEAD : stop])
+                self._give(received[at + HEAD : stop])
             at = stop
         self._received = received[at:]
 
@@ -236,5 +266,7 @@ class LocalConnection:
             self._connection.defer(self._connection.receiver.connection_lost)
         else:
             self._connection.receiver.connection_lost(now)
+        # Whoever collects forgets it.
+        self._gateway.dirty.append(self._connection)
         self._schedule()
         self._client.on_closed()

@@ -1,4 +1,4 @@
-"""A transport to the gateway in the same process, for the application's own session.
+"""A transport to the gateway in the same process, for sessions of the application.
 
 Owns: messages that have come and are not read yet. Never: what they mean.
 """
@@ -6,35 +6,65 @@ Owns: messages that have come and are not read yet. Never: what they mean.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from fox_shard.client.failures import ConnectionLost
 from fox_shard.config import Address, Listener
 from fox_shard.embedded.local_connection import Client, LocalConnection
 from fox_shard.gateway.clients.access import Access
 
-PEER: Final = "application:0"
+Connect = Callable[[Client], LocalConnection]
 
-ACCESS: Final = Access(
-    listener=Listener(protocol="rawsocket", address=Address("application", 0)), application=True
+
+class Origin(NamedTuple):
+    """Who is at the other end for the gateway. peer: the address, "host:port"; access: its way."""
+
+    peer: str
+    access: Access
+
+
+APPLICATION: Final = Origin(
+    "application:0",
+    Access(
+        listener=Listener(protocol="rawsocket", address=Address("application", 0)), application=True
+    ),
 )
 
-Connect = Callable[[Client], LocalConnection]
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 @final
 class LocalTransport:
-    """A `Transport`. What the application has not read yet waits here, and the gateway knows."""
+    """A `Transport`. What its owner has not read yet waits here, and the gateway knows."""
 
-    def __init__(self, connect: Connect, unread: Callable[[], int]) -> None:
-        """unread: returns the bytes that have been received, but still wait for the application."""
+    def __init__(
+        self,
+        connect: Connect,
+        unread: Callable[[], int],
+        origin: Origin = APPLICATION,
+        left: Callable[[], None] = _nothing,
+    ) -> None:
+        """unread: returns the bytes that have been received, but are not read in earnest yet.
+
+        left: called when the connection has ended.
+        """
         self._unread = unread
+        self._left = left
         self._messages: deque[bytes] = deque()
         self._bytes = 0
         self._closed = False
         self._arrived = asyncio.Event()
         self._connection = connect(
-            Client(PEER, ACCESS, "wamp.2.msgpack", self._on_message, self._on_closed, self._waiting)
+            Client(
+                origin.peer,
+                origin.access,
+                "wamp.2.msgpack",
+                self._on_message,
+                self._on_closed,
+                self._waiting,
+            )
         )
 
     @property
@@ -77,3 +107,4 @@ class LocalTransport:
     def _on_closed(self) -> None:
         self._closed = True
         self._arrived.set()
+        self._left()

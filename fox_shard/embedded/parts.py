@@ -24,6 +24,24 @@ class Shell(Protocol):
         """Begin to turn."""
 
 
+class Annex(Protocol):
+    """What a process has beside its router, under a name of its own.
+
+    Its address must be free, or the router does not start either.
+    """
+
+    name: str
+
+    def open(self, config: Config) -> None:
+        """Take what it needs, before clients are let in. Raises StartError."""
+
+    def close(self) -> None:
+        """Give back what `open` has taken, also if that has failed."""
+
+    def health(self) -> Mapping[str, object]:
+        """Return the state for health checks."""
+
+
 class Parts(NamedTuple):
     """The parts of a router that has not begun to turn.
 

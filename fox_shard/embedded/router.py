@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
 from fox_shard.client.realm import Realm
 from fox_shard.compiled import build_of_this_process
 from fox_shard.config import Config, ConfigError
 from fox_shard.config.reader import NO_SETTINGS
-from fox_shard.embedded.asgi import WampApplication
+from fox_shard.embedded.asgi import MQTT, WAMP, WebSocketApplication
 from fox_shard.embedded.attached import make_attached
 from fox_shard.embedded.configuring import configure
 from fox_shard.embedded.errors import RouterError
@@ -26,14 +26,18 @@ from fox_shard.embedded.handing_over import UserOf
 from fox_shard.embedded.joined import make_joined
 from fox_shard.embedded.local_clients import LocalClients
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.embedded.parts import Health, Parts
+from fox_shard.embedded.parts import Annex, Health, Parts
 from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
+from fox_shard.runtime.health import ROUTER
 from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.runtime.logs import leave_logging_to_application
 from fox_shard.runtime.name_lock import AlreadyRunning
 from fox_shard.worker.worker import NAME as WORKER
 from fox_shard.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from fox_shard.embedded.web import WebApplication
 
 _log = logging.getLogger("fox")
 
@@ -100,6 +104,9 @@ class FoxRouter:
         self._undo = AsyncExitStack()
         self._parts: Parts
         self._local: LocalClients
+        # Made when it is first asked for.
+        self._web: WebApplication | None = None
+        self._annexes: list[Annex] = []
         # A sentence that says which realms anybody may do everything in; "": none.
         self.openness = ""
 
@@ -154,14 +161,18 @@ class FoxRouter:
         self._config, self.openness = parts.config, parts.openness
         self._local = LocalClients(parts.gateway, parts.schedule)
         self._undo.push_async_callback(self._let_clients_go)
+        if self._web is not None:
+            self._web.open(parts.config)
         parts.shell.after_turn = self._after_turn
         parts.shell.on_failure = self._failed
         parts.shell.start()
         await self._linked_or_failed()
+        for annex in self._annexes:
+            self._undo.callback(annex.close)
+            annex.open(parts.config)
         await parts.clients.listen()
         self._started = True
-        health = {**parts.health, **self._start_worker(parts)}
-        for name, answer in health.items():
+        for name, answer in self._health_answers(self._start_worker(parts)).items():
             socket = HealthSocket(Path(parts.config.run_dir), name, answer)
             await socket.open()
             self._undo.callback(socket.close)
@@ -180,6 +191,22 @@ class FoxRouter:
         watch = asyncio.create_task(worker.watch())
         self._undo.callback(watch.cancel)
         return {WORKER: worker.health}
+
+    def _health_answers(self, of_worker: Mapping[str, Health]) -> dict[str, Health]:
+        """Return the answers about all that is in this process, which `fox health` asks for."""
+        of_annexes = {one.name: one.health for one in self._annexes}
+        answers = {**self._parts.health, **of_worker, **of_annexes}
+        name = self._parts.gateway.name
+        of_gateway = answers[name]
+        answers[name] = lambda: {**of_gateway(), **self._health_of_web()}
+        if (of_router := answers.get(ROUTER)) is not None:
+            names = [name for name in answers if name != ROUTER]
+            answers[ROUTER] = lambda: {**of_router(), "nodes": names}
+        return answers
+
+    def _health_of_web(self) -> dict[str, int]:
+        health = {} if self._web is None else self._web.health
+        return {f"web_{name}": number for name, number in health.items()}
 
     async def _linked_or_failed(self) -> None:
         events = (self._parts.clients.linked, self._ended)
@@ -213,9 +240,33 @@ class FoxRouter:
         return self._local.realm(name)
 
     @property
-    def wamp(self) -> WampApplication:
+    def wamp(self) -> WebSocketApplication:
         """An ASGI application that lets WAMP clients in, at a path of a web application."""
-        return WampApplication(self)
+        return WebSocketApplication(self, WAMP)
+
+    @property
+    def mqtt(self) -> WebSocketApplication:
+        """An ASGI application that lets MQTT clients in, which use WebSockets."""
+        return WebSocketApplication(self, MQTT)
+
+    @property
+    def web(self) -> "WebApplication":
+        """An ASGI application for HTTP: the API of docs/http.md, at a path of a web application.
+
+        Raises RouterError if the router runs already, but `web.keys` cannot be read.
+        """
+        if self._web is None:
+            # The framework is not loaded for those who do without.
+            from fox_shard.embedded.web import WebApplication
+
+            web = WebApplication(self)
+            if self.gateway is not None:
+                try:
+                    web.open(self.config)
+                except StartError as error:
+                    raise RouterError(str(error)) from error
+            self._web = web
+        return self._web
 
     @asynccontextmanager
     async def lifespan(self, _application: object = None) -> AsyncIterator[None]:
@@ -230,17 +281,24 @@ class FoxRouter:
 
     @property
     def absence(self) -> str:
-        """Why there is no gateway, in a sentence, for what is in this package."""
-        if self._ended.is_set() or self._ending is not None:
-            return "The router does not run any more."
-        return (
-            "The router does not run yet: await `start`, or let the web application have the "
-            "lifespan `router.lifespan` (applications that are mounted in another one have none)."
-        )
+        """A sentence that says why the router does not run; "": it does."""
+        if self._ending is not None:
+            return "The router does not run any more: it is shutting down, or has stopped."
+        if not self._started:
+            return (
+                "The router does not run yet: await `start`, or let the web application have the "
+                "lifespan `router.lifespan` (applications that are mounted in another one have "
+                "none)."
+            )
+        return ""
 
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client without a socket, for what is in this package."""
         return self._local.connect(client)
+
+    def add(self, annex: Annex) -> None:
+        """Start and end with an annex, for what is in this package. To be called before `start`."""
+        self._annexes.append(annex)
 
     def reload_certificates(self) -> None:
         """Read the listeners' certificates again, for new connections."""
@@ -279,10 +337,14 @@ class FoxRouter:
 
     async def _let_clients_go(self) -> None:
         failed = self._failure is not None
+        if self._web is not None and not failed:
+            await self._web.close()
         await self._local.leave(says_goodbye=not failed)
         if failed:
             await self._parts.clients.cut_off()
             self._local.cut_off()
+            if self._web is not None:
+                await self._web.close()
             return
         await self._parts.clients.say_goodbye()
         await self._parts.settle()

@@ -13,6 +13,7 @@ import uvloop
 
 from fox_shard.config import check_any_listener
 from fox_shard.embedded.errors import RouterError
+from fox_shard.embedded.http_server import HttpServer
 from fox_shard.embedded.router import FoxRouter
 from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.interpreter import settle_garbage, share_with_store
@@ -43,6 +44,10 @@ def run_serve(file: Path | None) -> int:
 
 async def _serve(router: FoxRouter) -> None:
     loop = asyncio.get_running_loop()
+    address = router.config.web.address
+    http = HttpServer(router, address) if address is not None else None
+    if http is not None:
+        router.add(http)
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
@@ -51,10 +56,15 @@ async def _serve(router: FoxRouter) -> None:
     if router.openness:
         tell(router.openness)
     watch_descriptors("router", loop)
+    if http is not None:
+        await http.start()
     settle_garbage()
-    waits = [asyncio.create_task(one) for one in (stopped.wait(), router.wait())]
+    ends = [stopped.wait(), router.wait(), *([http.wait()] if http is not None else [])]
+    waits = [asyncio.create_task(one) for one in ends]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for one in waits:
         one.cancel()
+    if http is not None:
+        await http.stop()
     await router.stop()
     await router.wait()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import msgspec
 
+from fox_shard.errors import StartError
 from fox_shard.users.secret_file import exposing_mode
 from fox_shard.web.signatures import SigningKey
 
 
-class SigningKeysFileError(Exception):
+class SigningKeysFileError(StartError):
     """The file cannot be used; the message is one sentence."""
 
 

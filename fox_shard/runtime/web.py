@@ -34,11 +34,10 @@ from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.sentences import tell
 from fox_shard.runtime.signing_keys import SigningKeysFileError, read_signing_keys
 from fox_shard.runtime.supervision import follow_supervisor
-from fox_shard.runtime.web_server import Server, make_server
+from fox_shard.runtime.web_limits import limits_of
+from fox_shard.runtime.web_server import Server, hush_libraries, make_server
 from fox_shard.runtime.web_socket import web_sockets
 from fox_shard.web import WebApp, make_app
-from fox_shard.web.bodies import SHARE
-from fox_shard.web.context import Limits
 from fox_shard.web.pool import Pool
 from fox_shard.web.router import Router
 from fox_shard.web.sessions import Visitor
@@ -62,9 +61,7 @@ def run_web(config: Config, address: Address) -> int:
     """Run the HTTP server until it is told to stop. Returns the exit code."""
     supervisor = follow_supervisor()
     set_up_logging(config)
-    # What uvicorn and the client say at INFO is said by the process, or of every request.
-    for name in ("uvicorn", "uvicorn.error", "fox.client"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    hush_libraries()
     claims = Claims(config.run_dir)
     try:
         lock = hold_name(config, NAME)
@@ -96,7 +93,8 @@ class _WebProcess:
         self._pool = Pool(
             router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age
         )
-        self._app: WebApp = make_app(self._pool, limits_of(config, address), keys=keys)
+        limits = limits_of(config, is_local=is_loopback(address.host))
+        self._app: WebApp = make_app(self._pool, limits, keys=keys)
         self._server: Server = make_server(self._app, config)
         self._share = CoreShare(time.monotonic(), time.process_time())
 
@@ -153,30 +151,11 @@ class _WebProcess:
             "status": "ok" if is_well else "unavailable",
             "pid": os.getpid(),
             "listening": {"web": str(self._address)},
-            "connections": self._server.connections,
             "sessions": len(self._pool),
             "streams": self._app.streams,
-            "requests": self._server.server_state.total_requests,
+            **self._server.health,
             "cores": self._share.value(time.monotonic(), time.process_time()),
         }
-
-
-def limits_of(config: Config, address: Address) -> Limits:
-    """Return the limits of requests, as configured."""
-    web, gateway = config.web, config.gateway
-    return Limits(
-        realm=web.realm or config.mqtt.realm,
-        body=gateway.max_message_size,
-        bodies=max(web.body_bytes, SHARE * gateway.max_message_size),
-        body_timeout=gateway.message_timeout,
-        answer=gateway.answer_bytes,
-        answer_timeout=web.answer_timeout,
-        streams=web.max_streams,
-        streams_per_address=web.max_streams_per_address,
-        slow_timeout=web.slow_timeout,
-        origins=gateway.allowed_origins,
-        is_local=is_loopback(address.host),
-    )
 
 
 async def _connect(path: Path, address: str) -> Transport:

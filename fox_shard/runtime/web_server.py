@@ -5,18 +5,19 @@ application; signals, which are the process's.
 """
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, final
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fox_shard.config import Config
-from fox_shard.web import WebApp
 
 HEAD: Final = 1 << 15
 """Bytes of the head of a request."""
@@ -25,7 +26,13 @@ KEPT: Final = 60
 """Seconds for which a connection without requests is kept."""
 
 
-def make_server(app: WebApp, config: Config) -> "Server":
+def hush_libraries() -> None:
+    """Log nothing of each request: what matters of it, the processes say themselves."""
+    for name in ("uvicorn", "uvicorn.error", "fox.client"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def make_server(app: ASGIApp, config: Config) -> "Server":
     """Return a server of the application, which does not listen yet."""
     patience = config.gateway.handshake_timeout
 
@@ -64,9 +71,10 @@ class Server(uvicorn.Server):
         yield
 
     @property
-    def connections(self) -> int:
-        """How many connections there are."""
-        return len(self.server_state.connections)
+    def health(self) -> Mapping[str, int]:
+        """How many connections there are, and requests there were."""
+        state = self.server_state
+        return {"connections": len(state.connections), "requests": state.total_requests}
 
 
 @final

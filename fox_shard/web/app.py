@@ -22,7 +22,7 @@ from fox_shard.web.context import Context, Limits
 from fox_shard.web.events import Streams
 from fox_shard.web.operations import OPERATIONS, Operation
 from fox_shard.web.origins import OriginCheck
-from fox_shard.web.problems import Problem, answer
+from fox_shard.web.problems import Problem, answer, root_of
 from fox_shard.web.reading import answered
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures, SigningKey
@@ -91,13 +91,14 @@ def _pattern(path: str) -> str:
     return path.replace("{topic}", "{topic:path}").replace("{key}", "{key:path}")
 
 
-async def _openapi(_request: Request) -> Response:
-    return answered(openapi.description())
+async def _openapi(request: Request) -> Response:
+    return answered(openapi.description(root_of(request)))
 
 
-async def _docs(_request: Request) -> Response:
-    return HTMLResponse(openapi.page(), headers={"content-security-policy": POLICY})
+async def _docs(request: Request) -> Response:
+    page = openapi.page(root_of(request))
+    return HTMLResponse(page, headers={"content-security-policy": POLICY})
 
 
-async def _home(_request: Request) -> Response:
-    return RedirectResponse("/api/docs")
+async def _home(request: Request) -> Response:
+    return RedirectResponse(f"{root_of(request)}/api/docs")

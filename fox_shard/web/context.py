@@ -21,7 +21,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     seconds for the body. answer: bytes of a list. answer_timeout: seconds for the router's answer.
     streams: event streams at a time; streams_per_address: of one address. slow_timeout: seconds in
     which a reader of events has to take one. origins: of web pages that may send requests, besides
-    those of this server. is_local: whether only this machine reaches the server.
+    those of this server. is_local: whether only this machine reaches the server; None: each
+    request's scope says to which address it came.
     """
 
     realm: str = "realm1"
@@ -34,7 +35,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     streams_per_address: int = 100
     slow_timeout: float = 30.0
     origins: tuple[str, ...] = ()
-    is_local: bool = True
+    is_local: bool | None = True
 
 
 @final

@@ -45,8 +45,8 @@ td, th { vertical-align: top }
 """
 
 
-def description() -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def description(root: str = "") -> dict[str, Any]:
+    """Return the OpenAPI document. root: the path at which a web application has the server."""
     types = [kind for one in OPERATIONS for kind in (one.body, one.answer) if _is_struct(kind)]
     _, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
@@ -61,6 +61,7 @@ def description() -> dict[str, Any]:
             "version": __version__,
             "description": "Messages, keys and tables over HTTP. See docs/http.md.",
         },
+        "servers": [{"url": root or "/"}],
         "security": [{}, {"bearer": []}, {"basic": []}],
         "paths": paths,
         "components": {
@@ -73,8 +74,8 @@ def description() -> dict[str, Any]:
     }
 
 
-def page() -> str:
-    """Return the HTML document."""
+def page(root: str = "") -> str:
+    """Return the HTML document. root: see `description`."""
     parts = [
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
         '<meta name=viewport content="width=device-width"><title>fox-shard over HTTP</title>',
@@ -83,12 +84,13 @@ def page() -> str:
         "<code>Authorization</code>: Basic or Bearer. Errors are problem details (RFC 9457).</p>",
     ]
     components = description()["components"]["schemas"]
-    parts += [_shown(one, components) for one in OPERATIONS]
+    parts += [_shown(one, root, components) for one in OPERATIONS]
     return "".join([*parts, "</body></html>"])
 
 
-def _shown(one: Operation, components: dict[str, Any]) -> str:
-    text = [f"<h2><code>{one.method} {escape(one.path)}</code></h2><p>{escape(one.about)}</p>"]
+def _shown(one: Operation, root: str, components: dict[str, Any]) -> str:
+    path = escape(root + one.path)
+    text = [f"<h2><code>{one.method} {path}</code></h2><p>{escape(one.about)}</p>"]
     if one.parameters:
         rows = (
             f"<tr><td><code>{escape(each.name)}</code><td>{each.in_}"

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fox_shard.gateway.clients.access import is_loopback
-from fox_shard.gateway.transports.origins import is_allowed
+from fox_shard.gateway.transports.origins import is_allowed, is_local_server
 from fox_shard.web.problems import Problem
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -36,9 +36,12 @@ ALWAYS: Final = {
 
 @final
 class OriginCheck:
-    """The application behind the check. allowed: `gateway.allowed_origins`."""
+    """The application behind the check.
 
-    def __init__(self, app: ASGIApp, allowed: tuple[str, ...], *, is_local: bool) -> None:
+    allowed: `gateway.allowed_origins`. is_local: see `Limits`.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: tuple[str, ...], *, is_local: bool | None) -> None:
         self._app = app
         self._allowed = allowed
         self._is_local = is_local
@@ -59,7 +62,9 @@ class OriginCheck:
                     of_answer["access-control-expose-headers"] = "ETag, Retry-After"
             await send(message)
 
-        if (problem := self._problem(scope["method"], headers, origin)) is not None:
+        is_local = is_local_server(scope) if self._is_local is None else self._is_local
+        problem = self._problem(scope["method"], headers, origin, is_local=is_local)
+        if problem is not None:
             origin = ""
             await problem.response()(scope, receive, send_with_headers)
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
@@ -67,10 +72,12 @@ class OriginCheck:
         else:
             await self._app(scope, receive, send_with_headers)
 
-    def _problem(self, method: str, headers: Headers, origin: str) -> Problem | None:
+    def _problem(
+        self, method: str, headers: Headers, origin: str, *, is_local: bool
+    ) -> Problem | None:
         """Return why the request is not answered, if it is not."""
         host = headers.get("host", "")
-        if not self._is_called_right(host):
+        if is_local and not self._is_called_right(host):
             sentence = "The server is not called by this name: see gateway.allowed_origins."
             return Problem(421, sentence, parameter="Host")
         if not origin:
@@ -78,14 +85,15 @@ class OriginCheck:
             crosses = headers.get("sec-fetch-site", "") in ("cross-site", "same-site")
             is_refused = crosses and method not in SAFE
         else:
-            is_refused = not is_allowed(origin, host, self._allowed, is_local=self._is_local)
+            is_refused = not is_allowed(origin, host, self._allowed, is_local=is_local)
         if not is_refused:
             return None
         sentence = "Pages of this origin may not send requests: see gateway.allowed_origins."
         return Problem(403, sentence, parameter="Origin")
 
     def _is_called_right(self, host: str) -> bool:
-        if not self._is_local or "*" in self._allowed:
+        """Whether this is the name of a server that only this machine reaches."""
+        if "*" in self._allowed:
             return True
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         authorities = (one.partition("://")[2] for one in self._allowed)

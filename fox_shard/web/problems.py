@@ -121,8 +121,11 @@ Other failures say what cannot be sent, such as an integer with more than 64 bit
 """
 
 
-def of_failure(error: Exception) -> Problem:
-    """Return the problem that a failure is; nothing else than 500 of what nobody expected."""
+def of_failure(error: Exception, root: str = "") -> Problem:
+    """Return the problem that a failure is; nothing else than 500 of what nobody expected.
+
+    root: see `root_of`.
+    """
     match error:
         case Problem():
             return error
@@ -134,7 +137,8 @@ def of_failure(error: Exception) -> Problem:
             return Problem(503, str(error), headers=AGAIN)
         case HTTPException():
             headers = error.headers or {}
-            return Problem(error.status_code, _sentence(error.status_code), headers=headers)
+            sentence = _sentence(error.status_code, f"GET {root}/api/docs")
+            return Problem(error.status_code, sentence, headers=headers)
     for kind, status, sentence in _OF_CONNECTIONS:
         if isinstance(error, kind):
             headers = AGAIN if status == 503 else {}
@@ -142,16 +146,22 @@ def of_failure(error: Exception) -> Problem:
     return Problem(500, "The server has made a mistake, which is in its log.")
 
 
-def _sentence(status: int) -> str:
+def _sentence(status: int, docs: str) -> str:
     match status:
         case 404:
-            return "There is nothing at this path: GET /api/docs says what there is."
+            return f"There is nothing at this path: {docs} says what there is."
         case 405:
-            return "This path does not take this method: GET /api/docs says which it takes."
+            return f"This path does not take this method: {docs} says which it takes."
         case _:
             return HTTPStatus(status).description or HTTPStatus(status).phrase
 
 
-async def answer(_request: Request, error: Exception) -> Response:
+def root_of(request: Request) -> str:
+    """Return the path at which a web application has the server, without a slash at its end."""
+    root: str = request.scope.get("root_path", "")
+    return root.rstrip("/")
+
+
+async def answer(request: Request, error: Exception) -> Response:
     """Answer a request that has failed."""
-    return of_failure(error).response()
+    return of_failure(error, root_of(request)).response()

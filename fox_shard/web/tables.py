@@ -4,8 +4,9 @@ Owns: how a row's key stands in a path. Never: what tables are (see `fox_shard.t
 """
 
 import asyncio
+import re
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
@@ -16,12 +17,15 @@ from fox_shard.client.failures import NoAnswer
 from fox_shard.tables.keys import TEXT, component_of
 from fox_shard.web.context import Context, context_of
 from fox_shard.web.keys import key_at
-from fox_shard.web.problems import Problem
+from fox_shard.web.problems import Problem, root_of
 from fox_shard.web.reading import answered, document, number, parameters, visitor_of
 from fox_shard.web.sessions import Visitor
 
 AT_ONCE: Final = 1000
 """Rows of a page, at most."""
+
+
+_TABLE: Final = re.compile(r"/api/tables/([^/]+)/")
 
 
 class Rows(Struct, frozen=True):
@@ -55,7 +59,7 @@ async def row(request: Request) -> Response:
     """Return one row, whose key's values are the components of the path."""
     parameters(request, ("realm",))
     name = _table(request)
-    parts = _raw_path(request).rpartition(f"/api/tables/{quote(name)}/")[2].split("/")
+    parts = _raw_key(request, name).split("/")
     try:
         components = [component_of(unquote(part, errors="strict"), TEXT) for part in parts]
     except (ValueError, UnicodeDecodeError):
@@ -64,10 +68,19 @@ async def row(request: Request) -> Response:
     return await key_at(request, ".".join([name, *components]))
 
 
-def _raw_path(request: Request) -> str:
-    """Return the path as it was sent, where a slash of a value is `%2F`."""
+def _raw_key(request: Request, table: str) -> str:
+    """Return the key in the path as it was sent, where a slash of a value is `%2F`."""
     raw: bytes = request.scope.get("raw_path") or request.url.path.encode()
-    return raw.partition(b"?")[0].decode("ascii", "replace")
+    parts = raw.partition(b"?")[0].decode("ascii", "replace").split("/")
+    root = root_of(request)
+    if request.scope["path"].startswith(root):
+        del parts[1 : root.count("/") + 1]
+    # Some web applications leave what is before a mount in this path only.
+    path = "/".join(parts)
+    for found in _TABLE.finditer(path):
+        if unquote(found[1]) == table:
+            return path[found.end() :]
+    return ""
 
 
 def _table(request: Request) -> str:

@@ -16,6 +16,13 @@ class Served(Cluster):
     def __init__(self, **settings):
         super().__init__(gateways=1, shards=1, **settings)
 
+    def environment(self, **more):
+        return super().environment(**{"FOX_WEB_ADDRESS": f"127.0.0.1:{self.web}", **more})
+
+    @property
+    def names(self):
+        return [*super().names, "web"]
+
     @property
     def started(self):
         return [ROUTER]

@@ -53,7 +53,9 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 class WebCluster(Cluster):
-    """A broker with the HTTP server, and with users."""
+    """A broker with the HTTP server, and with users. root: what is before its paths."""
+
+    root = ""
 
     def environment(self, **more):
         return super().environment(**{**more, "FOX_WEB_ADDRESS": f"127.0.0.1:{self.web}"})
@@ -337,7 +339,7 @@ def test_a_stream_goes_on_over_a_killed_gateway_and_misses_nothing(cluster, http
 def test_a_reader_that_reads_nothing_is_given_up_and_nobody_else_is_affected(cluster, http):
     topic = "com.example.flood"
     request = (
-        f"GET /api/events?topic={topic} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"GET {cluster.root}/api/events?topic={topic} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Authorization: Basic {base64.b64encode(':'.join(PETER).encode()).decode()}\r\n\r\n"
     )
     with closing(socket.create_connection(("127.0.0.1", cluster.web))) as slow:

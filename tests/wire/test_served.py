@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import httpx
 import pytest
 from autobahn.wamp.types import PublishOptions
 from cluster import END, ROOT, Places, ask_health, await_true
@@ -15,6 +16,8 @@ from mqtt_peers import MqttPeer
 from programs import Fox
 from raw_wamp import EVENT, GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, RawWamp
 from served import ROUTER, Served
+
+from bench.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,7 @@ def test_the_fox_commands_work_as_with_a_cluster(shared_cluster):
         ["gateway-0", "status=ok"],
         ["shard-0", "status=ok"],
         ["coordinator", "status=ok"],
+        ["web", "status=ok"],
     ]
     fox.prints("put", "com.example.color", "red")
     assert fox.prints("get", "com.example.color") == "red\n"
@@ -57,7 +61,7 @@ def test_the_fox_commands_work_as_with_a_cluster(shared_cluster):
 def test_no_second_server_uses_the_run_directory_or_the_data(shared_cluster):
     """Neither another one in one process, nor a process of a cluster."""
     fox = Fox(shared_cluster)
-    for command in (["serve"], ["shard", "0"], ["coordinator"], ["gateway", "0"]):
+    for command in (["serve"], ["shard", "0"], ["coordinator"], ["gateway", "0"], ["web"]):
         code, _, err = fox.run(*command)
         assert code == 1
         assert "runs already" in err
@@ -70,9 +74,10 @@ def test_no_second_server_uses_the_run_directory_or_the_data(shared_cluster):
 
 def test_without_any_file_there_are_the_defaults():
     ports = Places(gateways=1, shards=1)
+    web = f"127.0.0.1:{ports.web}"
     environment = {
         name: value
-        for name, value in ports.environment(PYTHONPATH=str(ROOT)).items()
+        for name, value in ports.environment(PYTHONPATH=str(ROOT), FOX_WEB_ADDRESS=web).items()
         if name not in ("FOX_RUN_DIR", "FOX_DATA_DIR")
     }
     fox = [sys.executable, "-m", "fox_shard"]
@@ -96,17 +101,38 @@ def test_without_any_file_there_are_the_defaults():
         _, said = process.communicate(timeout=END)
     assert process.returncode == 0
     assert re.search(rf"ready websocket=127.0.0.1:{ports.websocket} ", said)
+    assert f"listening web={web}" in said
     assert "Anybody on this machine may do everything in realm1" in said
     assert sorted(path.name for path in folder.iterdir()) == ["data", "run"]
     assert not list((folder / "run").glob("*.health"))
     ports.remove()
 
 
+def test_http_is_answered_beside_wamp_and_mqtt(shared_cluster, mqtt):
+    """One topic space, conditional writes, and problems in words."""
+    device = mqtt.connect()
+    device.subscribe("com/example/lamp/#")
+    with httpx.Client(base_url=f"http://127.0.0.1:{shared_cluster.web}", timeout=30) as http:
+        lamp = "/api/keys/com.example.lamp.state"
+        first = http.put(lamp, json="on", headers={"If-None-Match": "*"})
+        assert http.put(lamp, json="on", headers={"If-None-Match": "*"}).status_code == 412
+        assert http.put(lamp, json="off", headers={"If-Match": first.headers["etag"]}).is_success
+        assert [payload for _, payload, _, _ in device.take(2)] == [b'"on"', b'"off"']
+        missing = http.get("/nothing")
+        assert (missing.status_code, missing.json()["title"]) == (404, "Not Found")
+        elsewhere = http.get(lamp, headers={"Host": "attacker.example"})
+        assert elsewhere.status_code == 421
+        sessions = ask_health(shared_cluster.run_dir, "web")["sessions"]
+        assert sessions == 1
+
+
 def test_sigterm_says_goodbye_and_publishes_wills(served):
-    with closing(RawWamp(served.rawsocket)) as client:
+    with ExitStack() as stack, closing(RawWamp(served.rawsocket)) as client:
         client.do(SUBSCRIBE, {}, "com.example.will", answer=SUBSCRIBED)
         will = {"topic": "com/example/will", "payload": b"gone", "qos": 1}
         device = MqttPeer(("127.0.0.1", served.mqtt), "device", will=will)
+        events = f"http://127.0.0.1:{served.web}/api/events?topic=com.example.a"
+        stack.enter_context(httpx.stream("GET", events)).raise_for_status()
         served.router.send_signal(signal.SIGTERM)
         messages = client.closed()
         assert messages[-1][0] == GOODBYE
@@ -214,14 +240,20 @@ def test_data_for_more_shards_is_refused_with_the_way_out(own_cluster):
         assert fox.prints("get", "com.example.color") == "red\n"
 
 
-def test_a_taken_port_is_reported_in_one_sentence(shared_cluster):
+@pytest.mark.parametrize("kind", ["websocket", "web"])
+def test_a_taken_port_is_reported_in_one_sentence(shared_cluster, kind):
     fox = Fox(shared_cluster)
     folder = shared_cluster.folder
     elsewhere = {f"FOX_{kind}_DIR": str(folder / f"other-{kind}") for kind in ("RUN", "DATA")}
-    code, _, err = fox.run("serve", **elsewhere)
+    free = {name: f"127.0.0.1:{free_port()}" for name in ("GATEWAY_WEBSOCKET", "WEB_ADDRESS")}
+    free |= {"GATEWAY_RAWSOCKET": "off", "GATEWAY_MQTT": "off"}
+    del free["WEB_ADDRESS" if kind == "web" else "GATEWAY_WEBSOCKET"]
+    others = {f"FOX_{name}": value for name, value in free.items()}
+    code, _, err = fox.run("serve", **elsewhere, **others)
     sentences = [line for line in err.splitlines() if " INFO " not in line]
     assert code == 1
     (sentence,) = sentences
-    assert sentence.startswith("fox: Cannot listen at 127.0.0.1:")
+    port = getattr(shared_cluster, kind)
+    assert sentence.startswith(f"fox: Cannot listen at 127.0.0.1:{port}: ")
     # Nothing is left of it.
     assert not list(Path(elsewhere["FOX_RUN_DIR"]).glob("*.health"))

@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager
+from itertools import count
 
+import httpx
 import pytest
-from cluster import END, ROOT, Cluster, await_true
+from cluster import END, ROOT, Cluster, await_true, write_config
 from mqtt_peers import MqttPeer
 from raw_wamp import (
     CALL,
@@ -32,6 +35,8 @@ from fox_shard.runtime.attached_names import running
 
 PATIENCE = 40.0
 TRIES = 200
+BLOCKED = 8
+"""Seconds, longer than twice `backplane.attached_timeout`."""
 ROLES = {"publisher": {}, "subscriber": {}}
 
 
@@ -81,6 +86,7 @@ class Workers:
         options = {"match": "prefix", "get_retained": True}
         self._watcher.do(SUBSCRIBE, options, "workers", answer=SUBSCRIBED)
         self.pids = set()
+        self._clients = []
 
     def await_two(self):
         """Wait until two work, and return their process ids."""
@@ -123,7 +129,24 @@ class Workers:
             browser.close()
         raise AssertionError(f"the web server gives worker {worker} no client")
 
+    def http(self, worker):
+        """Return an HTTP client with one connection, which is that worker's."""
+        for _ in range(TRIES):
+            client = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", timeout=PATIENCE)
+            self._clients.append(client)
+            stream = client.get("/").extensions["network_stream"]
+            place = stream.get_extra_info("client_addr")[:2]
+            if owner(self.pids, place, ("127.0.0.1", self._port)) == worker:
+                return client
+        raise AssertionError(f"the web server gives worker {worker} no HTTP client")
+
+    def mqtt(self):
+        """Return an MQTT client of any worker."""
+        return MqttPeer(("127.0.0.1", self._port), "b", transport="websockets")
+
     def close(self):
+        for client in self._clients:
+            client.close()
         self._watcher.close()
 
 
@@ -197,3 +220,105 @@ def test_workers_share_a_server_and_may_come_and_go():
                     cluster.restart(*names)
                     reaches(published_by(other), there, again)
                     reaches(lambda topic: there.publish(topic, topic), again)
+
+
+RECORDED = """
+[[realm]]
+name = "realm1"
+[[realm.history]]
+topic = "com.example.recorded"
+match = "prefix"
+"""
+
+
+class Reader:
+    """A reader of an event stream. last: the id of the last event. numbers: what events say."""
+
+    def __init__(self, client, last="0"):
+        self.last, self.numbers = last, []
+        query = "topic=com.example.recorded&match=prefix"
+        headers = {"Last-Event-ID": last}
+        request = client.build_request("GET", f"/fox/api/events?{query}", headers=headers)
+        self._answer = client.send(request, stream=True)
+        assert self._answer.status_code == 200, self._answer.read()
+        self._lines = self._answer.iter_lines()
+
+    def read(self, count):
+        """Read further events; return whether there were so many before the end."""
+        fields = {}
+        try:
+            while len(self.numbers) < count:
+                line = next(self._lines, None)
+                if line is None or fields.get("event") == "end":
+                    return False
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields[name] = value
+                elif data := fields.pop("data", None):
+                    self.last = fields.pop("id")
+                    self.numbers += json.loads(data)["args"]
+        except httpx.TransportError:
+            return False
+        return True
+
+
+def test_workers_have_http_in_common(tmp_path):
+    """What is sent to one reaches the streams of the other, also after a kill and a long block."""
+    with (
+        Cluster(shards=2, config=write_config(tmp_path, RECORDED)) as cluster,
+        web_server(cluster) as workers,
+    ):
+        one, other = workers.await_two()
+        sent = count()
+        topics = cluster.on_each_shard("com.example.recorded")
+
+        def send(client):
+            number = next(sent)
+            body = {"topic": topics[number % 2], "args": [number]}
+            answer = client.post("/fox/api/publish", json=body)
+            assert answer.is_success, answer.text
+
+        here, there = workers.http(one), workers.http(other)
+        with closing(workers.mqtt()) as mqtt:
+            mqtt.subscribe("com/example/recorded/#")
+            reader = Reader(workers.http(one))
+            for client in (here, there, here, there):
+                send(client)
+            assert reader.read(4)
+            assert sorted(reader.numbers) == [0, 1, 2, 3]
+            assert sorted(int(payload) for _, payload, _, _ in mqtt.take(4)) == [0, 1, 2, 3]
+
+            # A write at one worker is a condition at the other.
+            key = "/fox/api/keys/com.example.door"
+            first = here.put(key, json="open", headers={"If-None-Match": "*"})
+            etag = first.headers["etag"]
+            assert there.get(key).headers["etag"] == etag
+            assert there.put(key, json="closed", headers={"If-Match": etag}).is_success
+            assert here.put(key, json="ajar", headers={"If-Match": etag}).status_code == 412
+
+            # A worker is killed: its reader goes on at the other.
+            workers.kill(one)
+            send(there)
+            assert not reader.read(6)
+            seen = reader.numbers
+            reader = Reader(workers.http(other), reader.last)
+            assert reader.read(5 - len(seen))
+            assert sorted(seen + reader.numbers) == [0, 1, 2, 3, 4]
+
+        (third,) = workers.pids - {other}
+        here = workers.http(third)
+        seen += reader.numbers
+        reader = Reader(workers.http(other), reader.last)
+        # One worker stands still for so long that the server gives it up.
+        blocked = threading.Thread(target=there.get, args=(f"/block?seconds={BLOCKED}",))
+        blocked.start()
+        for _ in range(3):
+            send(here)
+        blocked.join()
+        assert not reader.read(100)
+        seen += reader.numbers
+        reader = Reader(workers.http(other), reader.last)
+        assert reader.read(8 - len(seen))
+        assert sorted(seen + reader.numbers) == [*range(8)]
+        send(there)
+        assert reader.read(9 - len(seen))

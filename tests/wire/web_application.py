@@ -4,13 +4,14 @@ Each worker says in a weak key that it runs, and publishes what it is called for
 """
 
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from fox_shard import FoxRouter
 
@@ -37,4 +38,19 @@ async def home(_request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(os.getpid()))
 
 
-app = Starlette(lifespan=lifespan, routes=[Route("/", home), WebSocketRoute("/live", router.wamp)])
+async def block(request: Request) -> PlainTextResponse:
+    """Hold the event loop, as an application should not."""
+    time.sleep(float(request.query_params["seconds"]))  # noqa: ASYNC251
+    return PlainTextResponse(str(os.getpid()))
+
+
+app = Starlette(
+    lifespan=lifespan,
+    routes=[
+        Route("/", home),
+        Route("/block", block),
+        WebSocketRoute("/live", router.wamp),
+        WebSocketRoute("/mqtt", router.mqtt),
+        Mount("/fox", router.web),
+    ],
+)

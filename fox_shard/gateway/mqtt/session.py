@@ -209,7 +209,10 @@ class MqttSession(Session):
 
     @property
     def _transport(self) -> str:
-        return "tcp" if self._framing is None else "websocket"
+        access = self.connection.access
+        # An application's web server unwraps the bytes itself.
+        unwrapped = access is not None and access.listener.protocol == "websocket"
+        return "websocket" if unwrapped or self._framing is not None else "tcp"
 
     def _refuse(self, refusal: Refusal, about: str) -> None:
         """Refuse the CONNECT; MQTT 3.1.1 cannot tell the client more than a code."""

@@ -23,7 +23,8 @@ Maker = Callable[[Connection], Receiver]
 def makers(host: Host, router: Router) -> Mapping[str, Maker]:
     """Return, for each listener, the function that makes the first receiver of a connection.
 
-    "local": of connections without a socket, whose messages are framed as in RawSocket.
+    "local": of connections without a socket, whose messages are framed as in RawSocket: those of an
+    application, and of its web server, which has the WebSockets.
     host, router: the same gateway, as transports and as sessions see it.
     """
 
@@ -53,10 +54,16 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
     def mqtt(connection: Connection, frame: Frame, hangup: Callable[[], None]) -> Reader:
         return Reader(MqttSession(router, connection, frame, hangup))
 
-    by_websocket, by_rawsocket, locally = wamp("websocket"), wamp("rawsocket"), wamp("local")
+    by_websocket, by_rawsocket, by_nothing = wamp("websocket"), wamp("rawsocket"), wamp("local")
+
+    def local(connection: Connection) -> RawSocket:
+        access = connection.access
+        is_own = access is not None and access.application
+        return RawSocket(host, connection, by_nothing if is_own else by_websocket)
+
     return {
         "websocket": lambda connection: WebSocket(host, connection, by_websocket, mqtt),
         "rawsocket": lambda connection: RawSocket(host, connection, by_rawsocket),
-        "local": lambda connection: RawSocket(host, connection, locally),
+        "local": local,
         "mqtt": lambda connection: Reader(MqttSession(router, connection)),
     }

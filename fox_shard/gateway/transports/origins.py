@@ -6,7 +6,8 @@ Every page on the web can reach the servers at 127.0.0.1 of whoever looks at it,
 sends the page's origin. Other clients send none, and are not limited by this rule.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from fox_shard.gateway.clients.access import is_loopback
 
@@ -29,6 +30,16 @@ def is_allowed(origin: str, host: str, allowed: Collection[str], *, is_local: bo
     if is_local:
         return is_loopback(_hostname(authority))
     return authority.lower() == host.lower()
+
+
+def is_local_server(scope: Mapping[str, Any]) -> bool:
+    """Whether a client of a web server has come to an address that only this machine reaches.
+
+    scope: of ASGI. The address of the client does not matter, although a proxy may have said it:
+    many web servers believe what any program of this machine says of it, also a browser.
+    """
+    host, _ = scope.get("server") or ("", 0)
+    return is_loopback(str(host))
 
 
 def _hostname(authority: str) -> str:

@@ -3,10 +3,11 @@
 from collections import deque
 
 import pytest
+from link_ends import number_of, publish
 from msgspec import structs
 
 from fox_shard.backplane.attached import is_attached, name_of
-from fox_shard.backplane.frames import decode
+from fox_shard.backplane.frames import Publish, decode
 from fox_shard.backplane.links import Links
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.deadline import Deadline
@@ -22,6 +23,8 @@ class Node:
         self.name = name
         self.told = []
         self.notices = []
+        # Of the reliable frames that it has handled.
+        self.numbers = []
         self.working = False
         self.connects = connects
         self.links = Links(
@@ -61,7 +64,12 @@ class Node:
             if not self.links.knocks(batch, 0):
                 return
             link = self.links.add(batch.source, now)
-        self.links.receive(link, batch, size, now)
+        self.numbers += [
+            number_of(one)
+            for one in self.links.receive(link, batch, size, now)
+            if isinstance(one, Publish)
+        ]
+        link.durable = link.watermark
 
     @property
     def linked(self):
@@ -176,6 +184,25 @@ def test_one_that_was_gone_and_forgotten_takes_another_incarnation(cluster):
     assert "disowned" in gateway.told
     assert gateway.linked
     assert gateway.links.incarnation == 2
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_another_incarnation_gets_reliable_frames_from_the_first_on(cluster, forgotten):
+    """They are the first in a new numbering, if the shard has forgotten the gateway meanwhile."""
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    for number in (1, 2, 3):
+        cluster.shard.links.by_name[gateway.name].send_reliable(publish(number))
+    cluster.run(0.5)
+    cluster.run(2 * TIMEOUT + 1, without=gateway)
+    if forgotten:
+        cluster.shard.links.forget(gateway.name)
+    cluster.run(1)
+    assert gateway.links.incarnation == 2
+    for number in (4, 5):
+        cluster.shard.links.by_name[gateway.name].send_reliable(publish(number))
+        cluster.run(0.5)
+    assert gateway.numbers == [1, 2, 3, 4, 5]
 
 
 def test_one_that_the_store_knows_to_be_gone_takes_another_incarnation(cluster):

@@ -13,13 +13,14 @@ from websockets.exceptions import ConnectionClosed
 
 from fox_shard import FoxRouter
 from fox_shard.client import Session
+from fox_shard.embedded import asgi
 
 PATIENCE = 30.0
 HELLO = [1, "realm1", {"roles": {"publisher": {}, "subscriber": {}}}]
 
 
 @asynccontextmanager
-async def application(text="", **more):
+async def application(text="", kind="wamp", **more):
     """Run a web application that has a router; yields the router and the address of WAMP."""
     with tempfile.TemporaryDirectory(prefix="fox-") as folder:
         file = Path(folder) / "conf" / "fox.toml"
@@ -30,7 +31,7 @@ async def application(text="", **more):
         async with (
             asyncio.timeout(PATIENCE),
             router.lifespan(object()),
-            serving(router.wamp) as port,
+            serving(getattr(router, kind)) as port,
         ):
             assert router.listening == {}
             yield router, f"ws://127.0.0.1:{port}/live"
@@ -85,6 +86,7 @@ def test_each_serializer_has_its_type_of_message(subprotocol, codec):
             assert welcome[0] == 2
             session = (await router.realm("realm1").call("wamp.session.get", [welcome[1]])).value
             assert session["authid"] == "anonymous"
+            assert session["transport"]["type"] == "websocket"
             # The wrong type ends the connection.
             await client.send(b"{}" if codec is json else "{}")
             with pytest.raises(ConnectionClosed) as closed:
@@ -193,6 +195,64 @@ def test_clients_of_the_web_server_have_their_roles():
                 await client.send(json.encode(message).decode())
                 codes.append(json.decode(await client.recv())[0])
             assert codes == [17, 8]
+
+    running(body)
+
+
+@pytest.mark.parametrize("kind", ["wamp", "mqtt"])
+def test_a_client_that_reads_nothing_is_given_up_and_forgotten(kind, monkeypatch):
+    monkeypatch.setattr(asgi, "FAREWELL", 0.1)
+    subscribes = {
+        "wamp": ("wamp.2.json", [json.encode(HELLO).decode(), '[32,1,{},"com.example.flood"]']),
+        "mqtt": ("mqtt", [CONNECT, SUBSCRIBE]),
+    }
+    limits = {"gateway.outbound_limit": 1 << 16, "gateway.slow_timeout": 0.2}
+
+    async def body():
+        async with application(kind=kind, **limits) as (router, url):
+            subprotocol, messages = subscribes[kind]
+            realm, events = router.realm("realm1"), asyncio.Queue()
+            await realm.subscribe("com.example.flood", events.put_nowait)
+            async with connect(url, subprotocols=[subprotocol], compression=None) as client:
+                for message in messages:
+                    await client.send(message)
+                    await client.recv()
+                count = 0
+                while router.gateway.admission._count:
+                    count += 1
+                    await realm.publish(
+                        "com.example.flood", ["x" * 100_000], acknowledge=True, exclude_me=False
+                    )
+                    await events.get()
+                assert count < 2000
+                client.transport.abort()
+
+    running(body)
+
+
+CONNECT = bytes.fromhex("100d00044d51545404020000000161")
+SUBSCRIBE = b"\x82\x16\0\x01\0\x11com/example/flood\0"
+
+
+def test_mqtt_packets_of_one_turn_are_joined_and_may_be_cut_anywhere():
+    async def body():
+        async with (
+            application(kind="mqtt") as (router, url),
+            connect(url, subprotocols=["mqtt"]) as client,
+        ):
+            sent = CONNECT + SUBSCRIBE + b"\xc0\0"
+            for part in (sent[:3], sent[3:20], sent[20:]):
+                await client.send(part)
+            answers = b""
+            while len(answers) < 4 + 5 + 2:
+                answers += await client.recv()
+            assert answers.startswith(b"\x20\x02\0\0")
+            assert {b"\xd0\0", b"\x90\x03\0\x01\0"} <= {answers[4:6], answers[4:9], answers[6:]}
+            realm, kinds = router.realm("realm1"), []
+            for number in (await realm.call("wamp.session.list")).value:
+                session = (await realm.call("wamp.session.get", [number])).value
+                kinds.append(session["transport"]["type"])
+            assert sorted(kinds) == ["local", "websocket"]
 
     running(body)
 

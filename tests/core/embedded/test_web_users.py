@@ -100,6 +100,23 @@ async def test_a_client_is_whom_the_application_says_and_has_that_role():
         assert session
 
 
+@pytest.mark.parametrize("name", [None, b"ann", b"@realm1", b"ann@realm1"])
+@running
+async def test_an_mqtt_client_is_whom_the_application_says_too(name):
+    async with running_router(of_cookie) as (router, _), serving(router.mqtt) as port:
+        url, headers = f"ws://127.0.0.1:{port}/mqtt", {"Cookie": "name=ann"}
+        async with connect(url, subprotocols=["mqtt"], additional_headers=headers) as socket:
+            user = b"" if name is None else len(name).to_bytes(2, "big") + name
+            flags = 0x02 if name is None else 0x82
+            rest = b"\0\4MQTT\4" + bytes((flags, 0, 60)) + b"\0\1c" + user
+            await socket.send(bytes((0x10, len(rest))) + rest)
+            assert await socket.recv() == b"\x20\2\0\0"  # CONNACK: accepted
+            realm = router.realm("realm1")
+            sessions = (await realm.call("wamp.session.list", [["page"]])).value
+            (who,) = [(await realm.call("wamp.session.get", [one])).value for one in sessions]
+            assert (who["authid"], who["authmethod"]) == ("ann", "web")
+
+
 @running
 async def test_a_user_who_logs_out_can_be_sent_away():
     async with running_router(of_cookie) as (router, url), client(url, Cookie="name=ann") as ann:

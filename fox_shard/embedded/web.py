@@ -1,0 +1,135 @@
+"""HTTP at a path of an ASGI application: what the process `web` serves, in one process.
+
+Owns: the sessions of visitors, at the gateway in this process, and when streams end. Never: routes
+(see `fox_shard.web`); HTTP itself, which the web server speaks.
+"""
+
+import asyncio
+import random
+from typing import Final, NamedTuple, final
+
+from starlette.types import Receive, Scope, Send
+
+from fox_shard.client.failures import CannotConnect
+from fox_shard.client.transport import Transport
+from fox_shard.config import Address, Config, Listener
+from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
+from fox_shard.embedded.local_transport import LocalTransport, Origin
+from fox_shard.embedded.mount_paths import with_whole_path
+from fox_shard.embedded.server_end import is_server_stopping
+from fox_shard.gateway.clients.access import UNIX, Access, is_loopback
+from fox_shard.runtime.signing_keys import read_signing_keys
+from fox_shard.runtime.web_limits import limits_of
+from fox_shard.web import WebApp, make_app
+from fox_shard.web.pool import Pool
+from fox_shard.web.problems import AGAIN, Problem
+from fox_shard.web.router import Router
+from fox_shard.web.sessions import Visitor
+
+TRY_LATER: Final = 1013
+"""The code with which a WebSocket is closed (IANA's list)."""
+
+LOOK: Final = 0.25
+"""Seconds between two looks whether the web server is stopping, while it has requests here."""
+
+ACCESS: Final = Access(listener=Listener(protocol="websocket", address=Address("web", 0)))
+
+
+class _Served(NamedTuple):
+    """What there is while the router runs."""
+
+    app: WebApp
+    pool: Pool
+
+
+@final
+class WebApplication:
+    """An ASGI application for the scope `http`, to be mounted at a path of your choice."""
+
+    def __init__(self, clients: Clients, address: Address | None = None) -> None:
+        """address: where it is served; None: the web server says so of each request."""
+        self._clients = clients
+        self._is_local = None if address is None else is_loopback(address.host)
+        self._served: _Served | None = None
+        # Requests that are under way, and whether it is looked at from time to time.
+        self._requests = 0
+        self._looking = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] not in ("http", "websocket"):
+            raise NotImplementedError(f"There is only HTTP here, nothing for {scope['type']}.")
+        served = self._served
+        if served is None or self._clients.gateway is None:
+            await _answer_absent(self._clients.absence, scope, receive, send)
+            return
+        self._requests += 1
+        self._look_later()
+        try:
+            await served.app(with_whole_path(scope), receive, send)
+        finally:
+            self._requests -= 1
+
+    # The life of the router
+
+    def open(self, config: Config) -> None:
+        """Begin to answer. Raises SigningKeysFileError."""
+        web = config.web
+        keys = read_signing_keys(web.keys)
+        longest = config.gateway.max_message_size
+        router = Router(self._dial, random.random, web.stream_bytes, longest)
+        pool = Pool(router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age)
+        app = make_app(pool, limits_of(config, is_local=self._is_local), keys=keys)
+        self._served = _Served(app, pool)
+
+    def end_streams(self) -> None:
+        """End all event streams, and begin no others."""
+        if self._served is not None:
+            self._served.app.end_streams()
+
+    async def close(self) -> None:
+        """Answer no more, and end all sessions."""
+        served, self._served = self._served, None
+        if served is not None:
+            served.app.end_streams()
+            await served.pool.close()
+
+    @property
+    def health(self) -> dict[str, int]:
+        """How many sessions and event streams there are."""
+        if self._served is None:
+            return {}
+        return {"sessions": len(self._served.pool), "streams": self._served.app.streams}
+
+    async def _dial(self, visitor: Visitor) -> Transport:
+        """Connect to the gateway on behalf of a visitor. Raises CannotConnect."""
+        host = visitor.address or UNIX
+        try:
+            left = let_in(open_gateway(self._clients), host)
+        except Closed as closed:
+            raise CannotConnect(str(closed)) from closed
+        # What is read, but not taken by the visitor, is not the gateway's, as in the process `web`.
+        return LocalTransport(self._clients.connect, lambda: 0, Origin(f"{host}:0", ACCESS), left)
+
+    # Whether the web server is stopping
+
+    def _look_later(self) -> None:
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(LOOK, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        if is_server_stopping():
+            self.end_streams()
+        elif self._requests:
+            self._look_later()
+
+
+async def _answer_absent(sentence: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request while the router does not run."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": TRY_LATER, "reason": sentence})
+    else:
+        await Problem(503, sentence, headers=AGAIN).response()(scope, receive, send)
