@@ -62,9 +62,12 @@ def _watch(options: argparse.Namespace, target: Target) -> int:
 def _pub(options: argparse.Namespace, target: Target) -> int:
     if options.lines and options.values:
         options.mistake("either VALUE or --lines")
-    topic, kwargs, wanted = options.topic, options.kwargs, options.options
+    topic, kwargs, wanted, json = options.topic, options.kwargs, options.options, options.json
     events = _lines() if options.lines else [[from_text(text) for text in options.values]]
-    return visit(target, lambda router: messages.publish(router, topic, events, kwargs, wanted))
+    return visit(
+        target,
+        lambda router: messages.publish(router, topic, events, kwargs, wanted, json=json),
+    )
 
 
 def _sub(options: argparse.Namespace, target: Target) -> int:
@@ -98,7 +101,7 @@ def _lines() -> Iterator[list[object]]:
 
 
 def _sessions(options: argparse.Namespace, target: Target) -> int:
-    if options.action == "ls":
+    if options.action == "list":
         return visit(target, lambda router: sessions.list_sessions(router, json=options.json))
     ids, reason = options.sessions, options.reason
     return visit(target, lambda router: sessions.end_sessions(router, ids, reason))
@@ -135,13 +138,9 @@ def _put_options(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _reducers(options: argparse.Namespace, target: Target) -> int:
-    if options.remove is None:
-        if options.pattern is not None:
-            options.mistake("--pattern is for --remove")
+    if options.action == "list":
         return visit(target, lambda router: reducers.list_reducers(router, json=options.json))
-    if options.pattern is None:
-        options.mistake("--remove needs the --pattern of the reducer")
-    which = {"durable": options.remove, "match": options.match, "mission": options.mission}
+    which = {"durable": options.name, "match": options.match, "mission": options.mission}
     return visit(target, lambda router: reducers.remove(router, options.pattern, which))
 
 
@@ -149,30 +148,34 @@ def _webhooks(options: argparse.Namespace, target: Target) -> int:
     return visit(target, lambda router: webhooks.list_webhooks(router, json=options.json))
 
 
-def _table(options: argparse.Namespace, target: Target) -> int:
+def _tables(options: argparse.Namespace, target: Target) -> int:
+    json = options.json
     match options.action:
-        case "ls":
-            return visit(target, lambda router: tables.list_tables(router, json=options.json))
+        case "list":
+            return visit(target, lambda router: tables.list_tables(router, json=json))
         case "show":
             return visit(target, lambda router: tables.show(router, options.table, options.key))
         case "verify":
+            table, quiet = options.table, options.quiet
             return visit(
-                target, lambda router: tables.verify(router, options.table, quiet=options.quiet)
+                target, lambda router: tables.verify(router, table, json=json, quiet=quiet)
             )
         case _:
-            return visit(target, lambda router: tables.watch(router, options.table))
+            return visit(target, lambda router: tables.watch(router, options.table, json=json))
 
 
 def _schema(options: argparse.Namespace, target: Target) -> int:
     if options.action == "show":
-        return visit(target, schemas.show)
+        return visit(target, lambda router: schemas.show(router, json=options.json))
     try:
         text = schemas.read(options.file)
     except schemas.SchemaFileError as error:
         tell(str(error))
         return schemas.MISTAKE
-    wait, quiet = options.wait, options.quiet
-    return visit(target, lambda router: schemas.set_schema(router, text, wait=wait, quiet=quiet))
+    wait, quiet, json = options.wait, options.quiet, options.json
+    return visit(
+        target, lambda router: schemas.set_schema(router, text, wait=wait, quiet=quiet, json=json)
+    )
 
 
 def _lock(options: argparse.Namespace, target: Target) -> int:
@@ -195,9 +198,9 @@ _COMMANDS: Final = {
     "put": _put,
     "keys": _keys,
     "watch": _watch,
-    "reducers": _reducers,
+    "tables": _tables,
     "webhooks": _webhooks,
-    "table": _table,
     "schema": _schema,
+    "reducers": _reducers,
     "sessions": _sessions,
 }

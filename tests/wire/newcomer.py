@@ -19,7 +19,7 @@ from programs import Program
 PATIENCE = 60.0
 """Seconds for one command."""
 
-ENDLESS = r"mosquitto_sub |\.venv/bin/fox (table watch|watch|sub) "
+ENDLESS = r"mosquitto_sub |\.venv/bin/fox (tables? watch|watch|sub) "
 """Commands that end only with Ctrl-C, and get a shell of their own like those with `&`."""
 
 
