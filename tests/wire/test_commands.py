@@ -91,7 +91,7 @@ def test_put_reads_standard_input_and_deletes(fox):
 def test_topics_may_be_in_either_notation(fox):
     fox.prints("put", "cmd.notation", "1")
     assert fox.prints("get", "cmd/notation") == "1\n"
-    assert fox.prints("keys", "cmd/+/#") == "cmd.notation\n"
+    assert fox.prints("keys", "+/notation/#") == "cmd.notation\n"
     fox.prints("put", "cmd/notation", "--delete")
     # A key of that name may exist, too.
     fox.prints("put", "wamp:cmd/notation", "2")
