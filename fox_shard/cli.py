@@ -29,6 +29,9 @@ Member = Literal["gateway", "shard"]
 UPKEEP = ("reshard", "dump", "load")
 """Subcommands that work on the data folder."""
 
+VIEWS = ("health", "top")
+"""Subcommands that show how the processes are."""
+
 CLUSTER = ("run", "gateway", "shard", "coordinator", "worker")
 """Subcommands that are processes of a server of several processes, or start them."""
 
@@ -121,13 +124,11 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return _run_remote(options, config)
     if options.command in UPKEEP:
         return _run_upkeep(options, config)
+    if options.command in VIEWS:
+        return _run_view(options, config)
     match options.command:
         case "config":
             return _show_config(config, origins, quiet=options.quiet, as_json=options.json)
-        case "health":
-            from fox_shard.runtime.health import check_health
-
-            return check_health(config, as_json=options.json)
         case "worker":
             from fox_shard.runtime.worker import run_worker
 
@@ -235,6 +236,16 @@ def _run_upkeep(options: argparse.Namespace, config: Config) -> int:
             return run_dump(config, options.file, options.format, salvage=salvage, quiet=quiet)
         case _:
             return run_load(config, options.file, replace=options.replace, quiet=quiet)
+
+
+def _run_view(options: argparse.Namespace, config: Config) -> int:
+    if options.command == "top":
+        from fox_shard.top.command import run_top
+
+        return run_top(options, config)
+    from fox_shard.runtime.health import check_health
+
+    return check_health(config, as_json=options.json)
 
 
 def _run_remote(options: argparse.Namespace, config: Config) -> int:

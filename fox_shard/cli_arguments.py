@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from fox_shard.remote import arguments
-from fox_shard.remote.argument_types import Commands, add_json, add_listing, quiet
+from fox_shard.remote.argument_types import (
+    Commands,
+    add_json,
+    add_listing,
+    interval,
+    quiet,
+)
 
 HELP = """\
 usage: fox COMMAND [options]
@@ -39,6 +45,7 @@ Operation
   run         run the whole server, as supervisord, in the foreground
   serve       run the whole server in one process, in the foreground
   health      exit 0 if the running server is well
+  top         show processes, rates and queues, live
   sessions    sessions: list, end
   tap         show the frames that the processes exchange (zmqtap)
   user        add, list and remove users
@@ -150,6 +157,30 @@ def _add_processes(commands: Commands, common: argparse.ArgumentParser) -> None:
         "health", parents=[common], help="exit 0 if the running server is well"
     )
     add_json(health, "print an object per process")
+    _add_top(commands, common)
+
+
+def _add_top(commands: Commands, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser(
+        "top",
+        parents=[common],
+        help="show processes, rates and queues, live",
+        description="Show how the processes of this machine's server are, and what happens in a"
+        " second in each realm: a live view, until q or Ctrl-C. The keys c, m and n sort by the"
+        " share of a core, memory and name. Colours are off if $NO_COLOR is set.",
+    )
+    command.add_argument(
+        "--once", action="store_true", help="print one picture as text, after one interval"
+    )
+    add_json(command, "print an object per interval; with --once, one")
+    command.add_argument(
+        "--interval",
+        type=interval,
+        default=1.0,
+        metavar="SECONDS",
+        help="between two pictures, 0.5 or more (default: 1)",
+    )
+    command.add_argument("--sort", choices=("cpu", "memory", "name"), default="cpu")
 
 
 def _add_upkeep(commands: Commands, common: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ Owns: making a gateway, a shard and the coordinator, with their stores, in order
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from fox_shard.config import Config
 from fox_shard.datadir import opening
 from fox_shard.embedded.configuring import Configured
 from fox_shard.embedded.junction import Junction
+from fox_shard.embedded.node_health import health_of
 from fox_shard.embedded.parts import Health, Parts
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.runtime.client_side import ClientSide, load_functions
@@ -112,13 +113,22 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         shell=shell,
         schedule=schedule,
         settle=partial(shell.settle, SETTLING),
-        health=_health(junction, clients, has_worker=bool(works)),
+        health=_health(junction, clients, shell.schedule, has_worker=bool(works)),
         works=works,
     )
 
 
-def _health(junction: Junction, clients: ClientSide, *, has_worker: bool) -> dict[str, Health]:
-    answers: dict[str, Health] = {node.name: node.health for node in junction.nodes}
+def _health(
+    junction: Junction,
+    clients: ClientSide,
+    schedule: Callable[[str], None],
+    *,
+    has_worker: bool,
+) -> dict[str, Health]:
+    """schedule: lets the node of that name take part in a turn."""
+    answers: dict[str, Health] = {
+        node.name: partial(health_of, node, partial(schedule, node.name)) for node in junction.nodes
+    }
     of_gateway = answers[NODES[0]]
     answers[NODES[0]] = lambda: {**of_gateway(), "listening": clients.listening}
     nodes = (*NODES, WORKER) if has_worker else NODES

@@ -56,6 +56,15 @@ def positive(text: str) -> float:
     return seconds
 
 
+def interval(text: str) -> float:
+    """Return the seconds between two pictures of `fox top`. Raises ArgumentTypeError."""
+    seconds = seconds_of(text)
+    # A process that is asked more often does not count anew each time.
+    if seconds < 0.5:
+        _refuse("0.5 seconds or more")
+    return seconds
+
+
 def seconds_of(text: str) -> float:
     try:
         seconds = float(text)

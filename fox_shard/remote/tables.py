@@ -92,7 +92,8 @@ def watch(router: Session, name: str, *, json: bool) -> int:
 def verify(router: Session, name: str | None, *, json: bool, quiet: bool) -> int:
     """Compare aggregates with the recomputation from their rows. name: one; None: all of them.
 
-    json: print objects. quiet: without a bar. Returns the exit code: 1 if a row is wrong, whenever one looks.
+    json: print objects. quiet: without a bar. Returns the exit code: 1 if a row is wrong,
+    whenever one looks.
     """
     schema = _schema(router)
     if name is not None and name not in schema.tables:

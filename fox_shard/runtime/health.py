@@ -51,8 +51,9 @@ def check_health(config: Config, *, as_json: bool = False) -> int:
             continue
         links = health.pop("links", {})
         down = [peer for peer, up in links.items() if not (up or is_attached(peer))]
-        for hidden in ("name", "pid", "listening"):
+        for hidden in ("name", "pid", "listening", "metrics", "uptime", "processor"):
             health.pop(hidden, None)
+        memory = health.pop("memory", 0)
         refused = health.pop("refused", {})
         share = health.pop("cores", None)
         fields = " ".join(f"{key}={value}" for key, value in health.items())
@@ -61,6 +62,8 @@ def check_health(config: Config, *, as_json: bool = False) -> int:
         if share is not None:
             shares[name] = share
             fields += f" cpu={share:.0%}"
+        if memory:
+            fields += f" memory={memory / (1 << 20):.0f}MiB"
         missing = f" not linked to {', '.join(down)}" if down else ""
         print(f"{name:<12} {fields}{missing}")
     for sentence in shortages(shares, usable_cores()):
