@@ -249,6 +249,10 @@ def _run_view(options: argparse.Namespace, config: Config) -> int:
 
 
 def _run_remote(options: argparse.Namespace, config: Config) -> int:
+    if options.command == "bench":
+        from fox_shard.bench.command import run_bench
+
+        return run_bench(options, config)
     from fox_shard.remote.commands import run
 
     return run(options, config)

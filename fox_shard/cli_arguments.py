@@ -46,6 +46,7 @@ Operation
   serve       run the whole server in one process, in the foreground
   health      exit 0 if the running server is well
   top         show processes, rates and queues, live
+  bench       put load on the server, and measure: pub, sub, call
   sessions    sessions: list, end
   tap         show the frames that the processes exchange (zmqtap)
   user        add, list and remove users

@@ -82,6 +82,31 @@ def count(text: str) -> int:
     return int(text)
 
 
+def natural(text: str) -> int:
+    """Return a whole number from 0 on. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit()):
+        _refuse(f"a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """Return a number of messages a second, 0 included. Raises ArgumentTypeError."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not isfinite(number) or number < 0:
+        _refuse(f"a number of messages a second, not {text!r}")
+    return number
+
+
+def size(text: str) -> int:
+    """Return a number of bytes from 64 on, which `fox bench` needs. Raises ArgumentTypeError."""
+    if natural(text) < 64:
+        _refuse("64 bytes or more")
+    return int(text)
+
+
 def publication(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         _refuse(f"a publication's id, not {text!r}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from fox_shard.remote import (
+    bench_arguments,
     context_arguments,
     key_arguments,
     message_arguments,
@@ -32,6 +33,7 @@ COMMANDS: Final = (
     "reducers",
     "webhooks",
     "sessions",
+    "bench",
 )
 """The commands that are clients of a running server."""
 
@@ -74,6 +76,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     message_arguments.add(commands, remote)
     key_arguments.add(commands, remote)
     view_arguments.add(commands, remote)
+    bench_arguments.add(commands, remote)
     context_arguments.add(commands)
 
 

@@ -61,11 +61,12 @@ def target_of(
     address = url or _configured(config)
     login: Login | None = Certificate() if tls.certificate else None
     if user is not None:
-        login = Password(user, _password_of(user))
+        login = Password(user, password_of(user))
     return Target(address, realm or config.mqtt.realm, source=source, login=login, tls=tls)
 
 
-def _password_of(user: str) -> str:
+def password_of(user: str) -> str:
+    """Return the password in FOX_PASSWORD, or ask for it."""
     given = os.environ.get("FOX_PASSWORD")
     return given if given is not None else getpass.getpass(f"Password of {user}: ")
 

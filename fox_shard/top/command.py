@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from fox_shard.config import Config
+from fox_shard.runtime.cores import usable_cores
 from fox_shard.top.answers import ask_all
 from fox_shard.top.monitor import SORTS, Monitor
 from fox_shard.top.picture import picture_of, text_of
@@ -112,7 +113,7 @@ def _view(options: argparse.Namespace, config: Config, where: str) -> int:
 
 
 def _monitor() -> Monitor:
-    return Monitor(available_cores())
+    return Monitor(usable_cores())
 
 
 def _take(monitor: Monitor, config: Config, *, first: bool = False) -> Snapshot:

@@ -59,7 +59,7 @@ class Monitor:
 
     __slots__ = ("_cores", "_pids", "_processor", "_rates", "_reports", "_restarts")
 
-    def __init__(self, cores: int) -> None:
+    def __init__(self, cores: float) -> None:
         """cores: of the machine."""
         self._cores = cores
         self._pids: dict[str, int] = {}
