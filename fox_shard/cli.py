@@ -9,13 +9,14 @@ imported only when it is needed.
 import argparse
 import json
 import os
+import signal
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from fox_shard.cli_arguments import parser_of
+from fox_shard.cli_arguments import check_command, parser_of
 from fox_shard.config import Config, ConfigError, Origins, load_with_origins
 from fox_shard.config.counts import counts_of, fox_conf_of
 from fox_shard.remote import arguments, contexts
@@ -38,6 +39,9 @@ CLUSTER = ("run", "gateway", "shard", "coordinator", "worker")
 CONFIG_MISTAKE = 2
 """Exit code for a refused configuration and for refused arguments (argparse uses it too)."""
 
+BY_SIGNAL = 128
+"""Exit code, plus the signal's number, of what a signal has ended, as in shells."""
+
 OFF = 3
 """Exit code of a process that the configuration does without: supervisord lets it be."""
 
@@ -48,12 +52,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv: the arguments without the program's name; None: those of the process. Returns the exit
     code.
     """
-    arguments_given = sys.argv[1:] if argv is None else list(argv)
-    if arguments_given[:1] == ["tap"]:
+    try:
+        code = _main(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The reader of the output has closed it; Python must not flush into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BY_SIGNAL + signal.SIGPIPE
+    except KeyboardInterrupt:
+        return BY_SIGNAL + signal.SIGINT
+
+
+def _main(given: list[str]) -> int:
+    if given[:1] == ["tap"]:
         from fox_shard.tap.command import main as tap
 
-        return tap(arguments_given[1:], "fox tap")
-    options = arguments.parse(parser_of(_version), arguments_given)
+        return tap(given[1:], "fox tap")
+    parser = parser_of(_version)
+    check_command(parser, given)
+    options = arguments.parse(parser, given)
     if options.command == "version":
         _print_version(as_json=options.json)
         return 0
@@ -64,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "completion":
         import shtab
 
-        print(shtab.complete(parser_of(_version), options.shell))
+        print(shtab.complete(parser, options.shell))
         return 0
     try:
         if options.command == "context":

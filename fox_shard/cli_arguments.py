@@ -5,7 +5,8 @@ Never: what the commands do (`cli`); the options of the clients of a server (`re
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,25 +74,43 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-class _Parser(argparse.ArgumentParser):
-    """The parser of `fox`, whose help groups the commands by who needs them."""
+class Parser(argparse.ArgumentParser):
+    """The parser of `fox` or of one command: a mistake is told in a sentence.
+
+    The help of `fox` groups the commands by who needs them. names: of all commands.
+    """
+
+    names: Collection[str] = ()
 
     def format_help(self) -> str:
         return HELP if self.prog == "fox" else super().format_help()
 
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n`{self.prog} --help` says more.\n")
 
-def parser_of(version: Callable[[], str]) -> argparse.ArgumentParser:
+
+def check_command(parser: Parser, given: Sequence[str]) -> None:
+    """End with a sentence if there is no command of that name, or none is named."""
+    if not given:
+        parser.exit(2, HELP)
+    if given[0].startswith("-") or given[0] in parser.names:
+        return
+    near = get_close_matches(given[0], parser.names, 1)
+    hint = f" Did you mean `fox {near[0]}`?" if near else ""
+    parser.error(f"There is no command {given[0]!r}.{hint}")
+
+
+def parser_of(version: Callable[[], str]) -> Parser:
     """Return the parser of all commands. version: returns what `--version` prints."""
-    parser = _Parser(prog="fox", usage="fox COMMAND [options]")
+    parser = Parser(prog="fox", usage="fox COMMAND [options]")
     parser.add_argument("--version", action=_Version, nargs=0, const=version)
     commands = parser.add_subparsers(
         dest="command",
         required=True,
         metavar="COMMAND",
-        parser_class=argparse.ArgumentParser,
         prog="fox",
     )
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument(
         "--config",
         type=Path,
@@ -121,6 +140,7 @@ def parser_of(version: Callable[[], str]) -> argparse.ArgumentParser:
         ' eval "$(fox completion bash)".',
     )
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.names = tuple(commands.choices)
     return parser
 
 

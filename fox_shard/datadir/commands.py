@@ -4,7 +4,6 @@ Owns: files and streams of dumps, messages, exit codes. Never: what is done with
 `resharding`, `backup`).
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,9 +61,7 @@ def run_dump(config: Config, file: Path, form: Form, *, salvage: bool, quiet: bo
     except StoreError as error:
         return _refuse(error)
     except BrokenPipeError:
-        # The reader has closed the pipe; Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise  # the reader of standard output has closed it
     except OSError as error:
         return _refuse(f"Cannot write {file}: {error.strerror}.")
     for what in left_out:

@@ -25,7 +25,7 @@ from fox_shard.remote import (
 from fox_shard.remote.connecting import Target, target_of, tell, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.message_arguments import wamp_options
-from fox_shard.remote.values import from_text
+from fox_shard.remote.values import from_text, why_no_json
 
 
 def run(options: argparse.Namespace, config: Config) -> int:
@@ -63,7 +63,7 @@ def _pub(options: argparse.Namespace, target: Target) -> int:
     if options.lines and options.values:
         options.mistake("either VALUE or --lines")
     topic, kwargs, wanted, json = options.topic, options.kwargs, options.options, options.json
-    events = _lines() if options.lines else [[from_text(text) for text in options.values]]
+    events = _lines() if options.lines else [_values(options)]
     return visit(
         target,
         lambda router: messages.publish(router, topic, events, kwargs, wanted, json=json),
@@ -81,7 +81,7 @@ def _sub(options: argparse.Namespace, target: Target) -> int:
 def _call(options: argparse.Namespace, target: Target) -> int:
     timeout = {} if options.timeout is None else {"timeout": round(options.timeout * 1000)}
     wanted = wamp_options(options, receive_progress=True, **timeout)
-    args, kwargs = [from_text(text) for text in options.values], options.kwargs
+    args, kwargs = _values(options), options.kwargs
     procedure, json = options.procedure, options.json
     return visit(
         target, lambda router: messages.call(router, procedure, args, kwargs, wanted, json=json)
@@ -93,6 +93,18 @@ def _register(options: argparse.Namespace, target: Target) -> int:
     wanted = wamp_options(options, match=options.match, invoke=options.invoke, concurrency=1)
     procedure, command = options.procedure, options.command_line
     return visit(target, lambda router: procedures.register(router, procedure, wanted, command))
+
+
+def _values(options: argparse.Namespace) -> list[object]:
+    for text in options.values:
+        _hint(text)
+    return [from_text(text) for text in options.values]
+
+
+def _hint(text: str) -> None:
+    """Say so if a value is text that was perhaps meant to be JSON."""
+    if text.startswith(("{", "[")) and (why := why_no_json(text)):
+        tell(f"{text[:40]!r} is taken for text, as it is no JSON: {why}.")
 
 
 def _lines() -> Iterator[list[object]]:
@@ -116,6 +128,7 @@ def _value(options: argparse.Namespace) -> list[object]:
     if options.value is None:
         options.mistake("a VALUE, or - to read it from stdin, or --delete")
     text = sys.stdin.read().removesuffix("\n") if options.value == "-" else options.value
+    _hint(text)
     value = from_text(text)
     if value is None:
         options.mistake("null would be no key: say --delete")

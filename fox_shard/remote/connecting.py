@@ -5,7 +5,6 @@ Owns: where the server is, exit codes, sentences on standard error. Never: what 
 
 import getpass
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -94,12 +93,6 @@ def visit(target: Target, command: Callable[[Session], int]) -> int:
     except Failure as error:
         tell(error.sentence)
         return NO if isinstance(error, Refused) else UNAVAILABLE
-    except KeyboardInterrupt:
-        return BY_SIGNAL + signal.SIGINT
-    except BrokenPipeError:
-        # The reader has closed the pipe; Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BY_SIGNAL + signal.SIGPIPE
 
 
 def tell(sentence: str) -> None:

@@ -103,6 +103,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def _list(contexts: _Contexts, *, json: bool) -> None:
+    if not (contexts.contexts or json):
+        print("There are no contexts: see `fox context set --help`.")
     for name, context in sorted(contexts.contexts.items()):
         fields = msgspec.to_builtins(context)
         current = name == contexts.current

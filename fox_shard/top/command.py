@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -25,8 +24,6 @@ from fox_shard.top.snapshot import Snapshot
 DONE: Final = 0
 USAGE: Final = 2
 UNAVAILABLE: Final = 69
-INTERRUPTED: Final = 128 + signal.SIGINT
-BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 
 _SORT_KEYS: Final = {sort[0]: sort for sort in SORTS}
 
@@ -51,23 +48,15 @@ def run_top(options: argparse.Namespace, config: Config) -> int:
 
 
 def _print(options: argparse.Namespace, config: Config, where: str) -> int:
-    snapshots = _snapshots(config, options.interval)
-    try:
-        for snapshot in snapshots:
-            if options.json:
-                print(msgspec.json.encode(snapshot).decode(), flush=True)
-            else:
-                width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-                lines = picture_of(snapshot, where, width=width, height=None, sort=options.sort)
-                print("\n".join(map(text_of, lines)), flush=True)
-            if options.once:
-                break
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Python must not flush into the pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    for snapshot in _snapshots(config, options.interval):
+        if options.json:
+            print(msgspec.json.encode(snapshot).decode(), flush=True)
+        else:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+            lines = picture_of(snapshot, where, width=width, height=None, sort=options.sort)
+            print("\n".join(map(text_of, lines)), flush=True)
+        if options.once:
+            break
     return DONE
 
 

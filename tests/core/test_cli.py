@@ -310,3 +310,61 @@ def test_the_configuration_and_the_version_are_printed_as_json(folder, capsys):
     assert json.loads(capsys.readouterr().out)["shards"] == 3
     assert main(["version", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tabels"], "fox: There is no command 'tabels'. Did you mean `fox tables`?"),
+        (["zzzz"], "fox: There is no command 'zzzz'."),
+        (["put"], "fox put: the following arguments are required: TOPIC"),
+        (["tables", "shw"], "fox tables: argument ACTION: invalid choice: 'shw'"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence_and_help_is_pointed_to(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(sentence)
+    assert second.endswith(" --help` says more.")
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "Messages, at a running server" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["version"], ["config"], ["completion", "bash"]])
+def test_the_reader_of_the_output_may_close_it(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "fox_shard", *command],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_complete_all_commands_and_their_actions(shell, capsys):
+    assert main(["completion", shell]) == 0
+    said = capsys.readouterr().out
+    for word in ("bench", "top", "tables", "verify", "sessions", "reducers"):
+        assert word in said
+    assert "--subscribers" in said or shell == "tcsh"  # which completes no options of actions
+
+
+def test_ctrl_c_at_a_question_is_no_traceback(monkeypatch, capsys):
+    from fox_shard.users import commands
+
+    def interrupted(options, config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run", interrupted)
+    assert main(["user", "list"]) == 130
