@@ -200,7 +200,7 @@ def _trouble(answer: Answer) -> Iterable[str]:
         yield f"not linked to {', '.join(down)}"
     for name in _TROUBLE:
         if name in answer:
-            yield f"{name}: {answer[name]}"
+            yield str(answer[name]) if name == "reason" else f"{name}: {answer[name]}"
 
 
 def _slow_clients(name: str, answer: Answer) -> int:
