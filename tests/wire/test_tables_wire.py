@@ -144,6 +144,8 @@ def test_totals_and_the_commands_that_show_them(tmp_path):
         assert fox.prints("tables", "verify") == (
             "detail: 4 rows, made of 40 contributions; 0 are wrong\n"
         )
+        (verified,) = fox.prints("tables", "verify", "--json").splitlines()
+        assert json.loads(verified)["wrong"] == 0
         assert fox.prints("tables", "show", "detail", "c1") == '{"customer":"c1","total":"1.00"}\n'
         assert len(fox.prints("tables", "show", "invoice").splitlines()) == 40
         for action in ("show", "watch"):
