@@ -201,7 +201,12 @@ def _add_top(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="between two pictures, 0.5 or more (default: 1)",
     )
-    command.add_argument("--sort", choices=("cpu", "memory", "name"), default="cpu")
+    command.add_argument(
+        "--sort",
+        choices=("cpu", "memory", "name"),
+        default="cpu",
+        help="what processes are sorted by (default: cpu)",
+    )
 
 
 def _add_upkeep(commands: Commands, common: argparse.ArgumentParser) -> None:

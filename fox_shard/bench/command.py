@@ -5,6 +5,7 @@ Owns: options and addresses, signals, what is printed, exit codes. Never: loads.
 
 import argparse
 import asyncio
+import resource
 import secrets
 import signal
 import sys
@@ -52,6 +53,9 @@ Load = Callable[[Watch], Awaitable[Measured]]
 def run_bench(options: argparse.Namespace, config: Config) -> int:
     """Run a load. Returns the exit code. Raises ConfigError."""
     load = _load_of(options, config)
+    # Each client is a file.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             measured = runner.run(_Command(options, load).run())

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Final, NamedTuple
 
+from fox_shard.bench.latencies import Latencies
 from fox_shard.bench.measured import Sending
 from fox_shard.client import ConnectionLost, Failure
 
@@ -98,7 +99,8 @@ async def _send_all(
             room.release()
 
     for number in count():
-        if not await _may_send(start + pace.due(client, number), start + pace.seconds, room):
+        due = start + pace.due(client, number)
+        if not await _may_send(due, start + pace.seconds, room, sending.lateness):
             return
         sending.count += 1
         task = asyncio.create_task(send_one(number))
@@ -106,12 +108,16 @@ async def _send_all(
         task.add_done_callback(under_way.discard)
 
 
-async def _may_send(due: float, end: float, room: asyncio.Semaphore) -> bool:
-    """Wait until a message is due and there is room for it. Returns False if the time is up."""
+async def _may_send(due: float, end: float, room: asyncio.Semaphore, lateness: Latencies) -> bool:
+    """Wait until a message is due and there is room for it. Returns False if the time is up.
+
+    lateness: of this process, which the machine may have given no time.
+    """
     loop = asyncio.get_running_loop()
     if due >= end:
         return False
     if (wait := due - loop.time()) > 0:
         await asyncio.sleep(wait)
+        lateness.add(loop.time() - due)
     await room.acquire()
     return loop.time() < end

@@ -17,6 +17,9 @@ from fox_shard.bench.sequences import Sequences
 BUSY: Final = 0.85
 """The share of a core from which on the command may be what is slow."""
 
+LATE: Final = 10.0
+"""Milliseconds of lateness from which on latencies say more of this process than of the server."""
+
 REASONS: Final = 5
 """Reasons of failures that are told, at most: the most frequent ones."""
 
@@ -24,7 +27,10 @@ Reasons = Counter[str]
 
 
 class Sent(Struct, frozen=True):
-    """What was published or called. asked: messages a second, 0: as many as possible."""
+    """What was published or called. asked: messages a second, 0: as many as possible.
+
+    lateness: milliseconds by which this process woke up too late, in 99 of 100 cases at most.
+    """
 
     count: int
     rate: float
@@ -33,6 +39,7 @@ class Sent(Struct, frozen=True):
     failed: int
     reasons: dict[str, int]
     latency: Summary | None
+    lateness: float
 
 
 class Received(Struct, frozen=True):
@@ -74,6 +81,7 @@ class Sending:
         self._others = 0
         self.count = self.answered = 0
         self.latencies = Latencies()
+        self.lateness = Latencies()
 
     @property
     def failed(self) -> int:
@@ -97,6 +105,7 @@ class Sending:
             self.failed,
             dict(self._reasons.most_common(REASONS)),
             self.latencies.summary() if timed and self.latencies.count else None,
+            self.lateness.summary().p99,
         )
 
 
@@ -180,6 +189,11 @@ def sentences(measured: Measured) -> Iterator[str]:
         yield f"{'duplicates':<12} {got.duplicates:,}"
         if got.others:
             yield f"{'others':<12} {got.others:,} messages, none of this command's"
+    if sent is not None and sent.lateness >= LATE:
+        yield (
+            f"This machine was too busy: the command itself woke up to {sent.lateness:,.0f} ms late "
+            "(p99), which is in these times."
+        )
     if measured.cores >= BUSY:
         yield (
             f"This command itself has used {measured.cores:.0%} of a core: it may have been slower "

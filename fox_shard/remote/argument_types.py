@@ -101,9 +101,16 @@ def rate(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Return a number of bytes from 64 on, which `fox bench` needs. Raises ArgumentTypeError."""
-    if natural(text) < 64:
-        _refuse("64 bytes or more")
+    """Return the bytes of a message of `fox bench`. Raises ArgumentTypeError."""
+    if not 64 <= natural(text) <= 1 << 24:
+        _refuse("64 bytes to 16 MiB")
+    return int(text)
+
+
+def several(text: str) -> int:
+    """Return a number of clients, or of messages at once. Raises ArgumentTypeError."""
+    if count(text) > 10_000:
+        _refuse("10,000 at most")
     return int(text)
 
 

@@ -11,11 +11,11 @@ from fox_shard.remote.argument_types import (
     WILDCARDS,
     Commands,
     add_json,
-    count,
     natural,
     pattern,
     positive,
     rate,
+    several,
     size,
     topic,
 )
@@ -76,7 +76,7 @@ def _add_sub(actions: Commands, remote: argparse.ArgumentParser) -> None:
         epilog=f"Exit code 1: messages were lost. {WILDCARDS}",
     )
     command.add_argument(
-        "--clients", type=count, default=1, metavar="N", help="that subscribe (default: 1)"
+        "--clients", type=several, default=1, metavar="N", help="that subscribe (default: 1)"
     )
     command.add_argument(
         "--topic", type=pattern, default="bench.#", metavar="PATTERN", help="(default: bench.#)"
@@ -108,7 +108,7 @@ def _add_call(actions: Commands, remote: argparse.ArgumentParser) -> None:
 
 
 def _add_pace(command: argparse.ArgumentParser, *, window: int) -> None:
-    command.add_argument("--clients", type=count, default=10, metavar="N", help="(default: 10)")
+    command.add_argument("--clients", type=several, default=10, metavar="N", help="(default: 10)")
     command.add_argument(
         "--rate",
         type=rate,
@@ -121,7 +121,7 @@ def _add_pace(command: argparse.ArgumentParser, *, window: int) -> None:
     )
     command.add_argument(
         "--window",
-        type=count,
+        type=several,
         default=window,
         metavar="N",
         help=f"messages of a client that are under way at most (default: {window})",

@@ -75,7 +75,8 @@ def test_ctrl_c_prints_what_was_measured_so_far(fox):
         (("call", "--mqtt"), 2, "MQTT clients cannot call"),
         (("pub", "--mqtt", "--url", "ws://a/"), 2, "is no address of MQTT clients"),
         (("pub", "--realm", "nowhere"), 69, "does not let us into 'nowhere'"),
-        (("pub", "--size", "63"), 2, "64 bytes or more"),
+        (("pub", "--size", "63"), 2, "64 bytes to 16 MiB"),
+        (("pub", "--window", "65536"), 2, "argument --window: 10,000 at most"),
         (("sub", "--topic", "$SYS.private", "--clients", "0"), 2, "a whole number from 1 on"),
     ],
 )

@@ -143,3 +143,10 @@ def test_reasons_are_bounded():
 def test_a_command_that_was_busy_itself_says_so():
     said = list(sentences(Measured("sub", 1.0, 1, 0.97)))
     assert said[-1].startswith("This command itself has used 97% of a core")
+
+
+def test_a_command_that_got_no_time_says_so():
+    sending = Sending(100.0)
+    sending.lateness.add(0.25)
+    said = list(sentences(Measured("call", 1.0, 1, 0.1, sending.result(1.0))))
+    assert said[-1].startswith("This machine was too busy: the command itself woke up to 250 ms")
