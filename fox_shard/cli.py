@@ -250,12 +250,17 @@ def _run_upkeep(options: argparse.Namespace, config: Config) -> int:
     quiet = options.quiet
     match options.command:
         case "reshard":
-            return run_reshard(config, options.to, dry_run=options.dry_run, quiet=quiet)
+            return run_reshard(
+                config, options.to, dry_run=options.dry_run, quiet=quiet, as_json=options.json
+            )
         case "dump":
             salvage = options.salvage
             return run_dump(config, options.file, options.format, salvage=salvage, quiet=quiet)
         case _:
-            return run_load(config, options.file, replace=options.replace, quiet=quiet)
+            replace = options.replace
+            return run_load(
+                config, options.file, replace=replace, quiet=quiet, as_json=options.json
+            )
 
 
 def _run_view(options: argparse.Namespace, config: Config) -> int:

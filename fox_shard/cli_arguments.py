@@ -216,6 +216,7 @@ def _add_upkeep(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--to", type=int, choices=range(1, 65), required=True, metavar="1..64")
     command.add_argument("--dry-run", action="store_true", help="only count what would be moved")
+    add_json(command, "print the numbers as an object")
     command = commands.add_parser(
         "dump", parents=parents, help="write all keys that are not weak to FILE"
     )
@@ -230,6 +231,7 @@ def _add_upkeep(commands: Commands, common: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--replace", action="store_true", help="overwrite existing keys that have other values"
     )
+    add_json(command, "print the numbers as an object")
     command.add_argument("file", type=Path, metavar="FILE|-")
 
 

@@ -191,8 +191,8 @@ def sentences(measured: Measured) -> Iterator[str]:
             yield f"{'others':<12} {got.others:,} messages, none of this command's"
     if sent is not None and sent.lateness >= LATE:
         yield (
-            f"This machine was too busy: the command itself woke up to {sent.lateness:,.0f} ms late "
-            "(p99), which is in these times."
+            f"This machine was too busy: the command itself woke up to {sent.lateness:,.0f} ms "
+            "late (p99), which is in these times."
         )
     if measured.cores >= BUSY:
         yield (
