@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from fox_shard.bench.client import Arrived
 from fox_shard.client import CannotConnect, ConnectionLost, Refused, Unreachable
+from fox_shard.client.connection import unreachable
 from fox_shard.client.tls import Tls, context_of
 from fox_shard.topics.topic import to_mqtt
 
@@ -78,17 +79,10 @@ class MqttClient:
 
     async def connect(self) -> None:
         """Connect. Raises Unreachable."""
-        address = urlsplit(self._url)
-        host, port = address.hostname, address.port or SCHEMES[address.scheme]
-        if host is None:
-            raise Unreachable(f"{self._url!r} is not the address of an MQTT server (mqtt://…).")
         try:
-            self._paho.connect(host, port, KEEP_ALIVE)
-        except ssl.SSLError as error:
-            raise CannotConnect(f"{self._url}: {error.reason or error}.") from error
+            self._paho.connect(*_place_of(self._url), KEEP_ALIVE)
         except OSError as error:
-            why = error.strerror or error
-            raise CannotConnect(f"Cannot connect to {self._url}: {why}.") from error
+            raise unreachable(self._url, error) from error
         self._look_after()
         try:
             async with asyncio.timeout(OPENING):
@@ -232,6 +226,18 @@ class MqttClient:
         except msgspec.MsgspecError:
             args = []
         self._arrived(args)
+
+
+def _place_of(url: str) -> tuple[str, int]:
+    """Return host and port. Raises Unreachable."""
+    try:
+        address = urlsplit(url)
+        host, port = address.hostname, address.port or SCHEMES[address.scheme]
+    except ValueError:
+        host = None
+    if not host:
+        raise Unreachable(f"{url!r} is not the address of an MQTT server (mqtt://HOST:PORT).")
+    return host, port
 
 
 async def connect_mqtt(target: MqttTarget, name: str, window: int) -> MqttClient:
