@@ -6,6 +6,7 @@ Owns: the interface between a core and its shell. Never: either of them.
 from typing import Protocol
 
 from fox_shard.backplane.frames import Batch
+from fox_shard.backplane.totals import Totals
 from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
 
@@ -19,6 +20,7 @@ class Node(Protocol):
     name: str
     notices: list[Notice]
     deadline: Deadline
+    totals: Totals
 
     @property
     def incarnation(self) -> int:

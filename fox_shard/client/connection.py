@@ -73,12 +73,7 @@ class Connection:
         self._last_heard = time.monotonic()
         # When the silent router was pinged; None if the router has sent something since.
         self._pinged_at: float | None = None
-        try:
-            uri = parse_uri(AT_PATH if url.startswith(UNIX) else url)
-        except InvalidURI:
-            raise Unreachable(
-                f"{url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path)."
-            ) from None
+        uri = uri_of(url)
         self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=None)
         try:
             self._socket = _at_path(url) if url.startswith(UNIX) else _open(uri, tls)
@@ -201,6 +196,16 @@ class Connection:
 
     def _lose(self, error: OSError) -> None:
         self._lost = f"The connection to {self._url} is lost: {error.strerror or error}."
+
+
+def uri_of(url: str) -> WebSocketURI:
+    """Return the parts of a URL. Raises Unreachable."""
+    try:
+        return parse_uri(AT_PATH if url.startswith(UNIX) else url)
+    except (InvalidURI, ValueError):  # ValueError: a port beyond 65535, [ without ]
+        raise Unreachable(
+            f"{url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path)."
+        ) from None
 
 
 def _open(uri: WebSocketURI, tls: Tls) -> socket.socket:

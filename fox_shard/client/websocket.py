@@ -9,12 +9,12 @@ from math import inf
 from typing import Final, final
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from fox_shard.client.address import UNIX
-from fox_shard.client.connection import AT_PATH, OPENING, refusal_of, unreachable
-from fox_shard.client.failures import CannotConnect, ConnectionLost, Unreachable
+from fox_shard.client.connection import AT_PATH, OPENING, refusal_of, unreachable, uri_of
+from fox_shard.client.failures import CannotConnect, ConnectionLost
 from fox_shard.client.tls import Tls, context_of
 from fox_shard.client.transport import Dial, Transport
 
@@ -113,12 +113,9 @@ def dial_of(url: str, tls: Tls, patience: float) -> Dial:
     context = context_of(tls) if url.startswith("wss:") else None
 
     async def dial() -> Transport:
+        uri_of(url)  # raises what the library would not
         try:
             connection = await _open(url, context)
-        except InvalidURI as error:
-            raise Unreachable(
-                f"{url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path)."
-            ) from error
         except InvalidHandshake as error:
             why = refusal_of(error)
             raise CannotConnect(f"There is no router at {url}: {why}.") from error

@@ -18,6 +18,7 @@ from fox_shard.backplane.outbox import Outbox
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
+from fox_shard.backplane.totals import Totals
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
 from fox_shard.coordinator.loading import Stored, read
@@ -59,6 +60,7 @@ class CoordinatorNode:
         """
         self.name = "coordinator"
         self.notices: list[Notice] = []
+        self.totals = Totals(now)
         self.deadline = Deadline()
         self.journal = Journal(
             self.deadline,

@@ -4,7 +4,7 @@ Owns: files and streams of dumps, messages, exit codes. Never: what is done with
 `resharding`, `backup`).
 """
 
-import os
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +23,19 @@ STANDARD = Path("-")
 """The name of a file that stands for standard input or output."""
 
 
-def run_reshard(config: Config, shards: int, *, dry_run: bool, quiet: bool) -> int:
-    """Run `fox reshard`. quiet: without a bar. Returns the exit code."""
+def run_reshard(config: Config, shards: int, *, dry_run: bool, quiet: bool, as_json: bool) -> int:
+    """Run `fox reshard`. Returns the exit code.
+
+    quiet: without a bar. as_json: print the numbers as an object.
+    """
     try:
         with bar(quiet=quiet) as progress:
             summary = reshard(Path(config.data_dir), shards, progress=progress, dry_run=dry_run)
     except StoreError as error:
         return _refuse(error)
+    if as_json:
+        print(json.dumps({**summary._asdict(), "dry_run": dry_run}))
+        return 0
     print(_account(summary, dry_run=dry_run))
     if not dry_run and shards != config.shards:
         print(f'Now set FOX_SHARDS="{shards}" where it says {config.shards}, and start.')
@@ -62,9 +68,7 @@ def run_dump(config: Config, file: Path, form: Form, *, salvage: bool, quiet: bo
     except StoreError as error:
         return _refuse(error)
     except BrokenPipeError:
-        # The reader has closed the pipe; Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise  # the reader of standard output has closed it
     except OSError as error:
         return _refuse(f"Cannot write {file}: {error.strerror}.")
     for what in left_out:
@@ -90,8 +94,11 @@ def _output(file: Path) -> Iterator[BinaryIO]:
     part.rename(file)
 
 
-def run_load(config: Config, file: Path, *, replace: bool, quiet: bool) -> int:
-    """Run `fox load`. quiet: without a bar. Returns the exit code."""
+def run_load(config: Config, file: Path, *, replace: bool, quiet: bool, as_json: bool) -> int:
+    """Run `fox load`. Returns the exit code.
+
+    quiet: without a bar. as_json: print the numbers as an object.
+    """
     folder, shards = Path(config.data_dir), config.shards
     try:
         with _input(file) as source, bar(quiet=quiet) as progress:
@@ -101,6 +108,10 @@ def run_load(config: Config, file: Path, *, replace: bool, quiet: bool) -> int:
     except OSError as error:
         return _refuse(f"Cannot read {file}: {error.strerror}.")
     new = loaded.keys - loaded.same - loaded.replaced
+    if as_json:
+        about = {"new": new, "replaced": loaded.replaced, "same": loaded.same}
+        print(json.dumps(about))
+        return 0
     print(f"Keys: {new} new, {loaded.replaced} replaced, {loaded.same} there already.")
     return 0
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from fox_shard.embedded.node_health import health_of
 from fox_shard.embedded.parts import Parts
 from fox_shard.embedded.wire_shell import WireShell
 from fox_shard.runtime.attached import leave_place, refuse_if_ended, take_place
@@ -53,7 +54,7 @@ async def make_attached(
     undo.callback(clients.stop)
 
     def health() -> dict[str, object]:
-        return {**gateway.health(), "listening": clients.listening}
+        return {**health_of(gateway, shell.schedule_flush), "listening": clients.listening}
 
     return Parts(
         process=gateway.name,

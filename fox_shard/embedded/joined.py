@@ -5,7 +5,7 @@ Owns: making a gateway, a shard and the coordinator, with their stores, in order
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from fox_shard.config import Config
 from fox_shard.datadir import opening
 from fox_shard.embedded.configuring import Configured
 from fox_shard.embedded.junction import Junction
+from fox_shard.embedded.node_health import health_of
 from fox_shard.embedded.parts import Health, Parts
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.runtime.client_side import ClientSide, load_functions
@@ -112,14 +113,19 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         shell=shell,
         schedule=schedule,
         settle=partial(shell.settle, SETTLING),
-        health=_health(junction, clients),
+        health=_health(junction, clients, shell.schedule),
         works=works,
     )
 
 
-def _health(junction: Junction, clients: ClientSide) -> dict[str, Health]:
-    of_nodes = {node.name: node.health for node in junction.nodes}
-    answers: dict[str, Health] = {name: of_nodes[name] for name in NODES}
+def _health(
+    junction: Junction, clients: ClientSide, schedule: Callable[[str], None]
+) -> dict[str, Health]:
+    """schedule: lets the node of that name take part in a turn."""
+    nodes = {node.name: node for node in junction.nodes}
+    answers: dict[str, Health] = {
+        name: partial(health_of, nodes[name], partial(schedule, name)) for name in NODES
+    }
     of_gateway = answers[NODES[0]]
     answers[NODES[0]] = lambda: {**of_gateway(), "listening": clients.listening}
     of_router: Mapping[str, object] = {"name": ROUTER, "status": "ok"}

@@ -19,6 +19,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
+from fox_shard.backplane.totals import Totals
 from fox_shard.config import Auth, Mqtt, RealmLimits, asks_for_proof, share
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Realm as RealmSettings
@@ -134,6 +135,7 @@ class Gateway:
         roles = Roles(realms)
         anonymous = [one.name for one in realms if one.anonymous]
         self.notices: list[Notice] = []
+        self.totals = Totals(now)
         self._refusals = LimitedLines("client_refused", self.notices, self.timers)
         self.links: list[Link] = []
         user_keys = self.user_keys = UserKeys(
@@ -584,7 +586,9 @@ class Gateway:
     def send_report(self, now: float) -> None:
         """Send the metrics to the coordinator, if it is linked."""
         if self.coordinator.open:
-            self.coordinator.send(self._report())
+            report = self._report()
+            self.totals.add(report, now)
+            self.coordinator.send(report)
 
     def _report(self) -> Report:
         """Return the counters since the last report, and the gauges."""

@@ -25,7 +25,7 @@ from fox_shard.remote import (
 from fox_shard.remote.connecting import Target, target_of, tell, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.message_arguments import wamp_options
-from fox_shard.remote.values import from_text
+from fox_shard.remote.values import from_text, why_no_json
 
 
 def run(options: argparse.Namespace, config: Config) -> int:
@@ -62,9 +62,12 @@ def _watch(options: argparse.Namespace, target: Target) -> int:
 def _pub(options: argparse.Namespace, target: Target) -> int:
     if options.lines and options.values:
         options.mistake("either VALUE or --lines")
-    topic, kwargs, wanted = options.topic, options.kwargs, options.options
-    events = _lines() if options.lines else [[from_text(text) for text in options.values]]
-    return visit(target, lambda router: messages.publish(router, topic, events, kwargs, wanted))
+    topic, kwargs, wanted, json = options.topic, options.kwargs, options.options, options.json
+    events = _lines() if options.lines else [_values(options)]
+    return visit(
+        target,
+        lambda router: messages.publish(router, topic, events, kwargs, wanted, json=json),
+    )
 
 
 def _sub(options: argparse.Namespace, target: Target) -> int:
@@ -78,7 +81,7 @@ def _sub(options: argparse.Namespace, target: Target) -> int:
 def _call(options: argparse.Namespace, target: Target) -> int:
     timeout = {} if options.timeout is None else {"timeout": round(options.timeout * 1000)}
     wanted = wamp_options(options, receive_progress=True, **timeout)
-    args, kwargs = [from_text(text) for text in options.values], options.kwargs
+    args, kwargs = _values(options), options.kwargs
     procedure, json = options.procedure, options.json
     return visit(
         target, lambda router: messages.call(router, procedure, args, kwargs, wanted, json=json)
@@ -92,13 +95,25 @@ def _register(options: argparse.Namespace, target: Target) -> int:
     return visit(target, lambda router: procedures.register(router, procedure, wanted, command))
 
 
+def _values(options: argparse.Namespace) -> list[object]:
+    for text in options.values:
+        _hint(text)
+    return [from_text(text) for text in options.values]
+
+
+def _hint(text: str) -> None:
+    """Say so if a value is text that was perhaps meant to be JSON."""
+    if text.startswith(("{", "[")) and (why := why_no_json(text)):
+        tell(f"{text[:40]!r} is taken for text, as it is no JSON: {why}.")
+
+
 def _lines() -> Iterator[list[object]]:
     for line in sys.stdin:
         yield [from_text(line.removesuffix("\n"))]
 
 
 def _sessions(options: argparse.Namespace, target: Target) -> int:
-    if options.action == "ls":
+    if options.action == "list":
         return visit(target, lambda router: sessions.list_sessions(router, json=options.json))
     ids, reason = options.sessions, options.reason
     return visit(target, lambda router: sessions.end_sessions(router, ids, reason))
@@ -113,6 +128,7 @@ def _value(options: argparse.Namespace) -> list[object]:
     if options.value is None:
         options.mistake("a VALUE, or - to read it from stdin, or --delete")
     text = sys.stdin.read().removesuffix("\n") if options.value == "-" else options.value
+    _hint(text)
     value = from_text(text)
     if value is None:
         options.mistake("null would be no key: say --delete")
@@ -135,13 +151,9 @@ def _put_options(options: argparse.Namespace) -> dict[str, object]:
 
 
 def _reducers(options: argparse.Namespace, target: Target) -> int:
-    if options.remove is None:
-        if options.pattern is not None:
-            options.mistake("--pattern is for --remove")
+    if options.action == "list":
         return visit(target, lambda router: reducers.list_reducers(router, json=options.json))
-    if options.pattern is None:
-        options.mistake("--remove needs the --pattern of the reducer")
-    which = {"durable": options.remove, "match": options.match, "mission": options.mission}
+    which = {"durable": options.name, "match": options.match, "mission": options.mission}
     return visit(target, lambda router: reducers.remove(router, options.pattern, which))
 
 
@@ -149,30 +161,34 @@ def _webhooks(options: argparse.Namespace, target: Target) -> int:
     return visit(target, lambda router: webhooks.list_webhooks(router, json=options.json))
 
 
-def _table(options: argparse.Namespace, target: Target) -> int:
+def _tables(options: argparse.Namespace, target: Target) -> int:
+    json = options.json
     match options.action:
-        case "ls":
-            return visit(target, lambda router: tables.list_tables(router, json=options.json))
+        case "list":
+            return visit(target, lambda router: tables.list_tables(router, json=json))
         case "show":
             return visit(target, lambda router: tables.show(router, options.table, options.key))
         case "verify":
+            table, quiet = options.table, options.quiet
             return visit(
-                target, lambda router: tables.verify(router, options.table, quiet=options.quiet)
+                target, lambda router: tables.verify(router, table, json=json, quiet=quiet)
             )
         case _:
-            return visit(target, lambda router: tables.watch(router, options.table))
+            return visit(target, lambda router: tables.watch(router, options.table, json=json))
 
 
 def _schema(options: argparse.Namespace, target: Target) -> int:
     if options.action == "show":
-        return visit(target, schemas.show)
+        return visit(target, lambda router: schemas.show(router, json=options.json))
     try:
         text = schemas.read(options.file)
     except schemas.SchemaFileError as error:
         tell(str(error))
         return schemas.MISTAKE
-    wait, quiet = options.wait, options.quiet
-    return visit(target, lambda router: schemas.set_schema(router, text, wait=wait, quiet=quiet))
+    wait, quiet, json = options.wait, options.quiet, options.json
+    return visit(
+        target, lambda router: schemas.set_schema(router, text, wait=wait, quiet=quiet, json=json)
+    )
 
 
 def _lock(options: argparse.Namespace, target: Target) -> int:
@@ -195,9 +211,9 @@ _COMMANDS: Final = {
     "put": _put,
     "keys": _keys,
     "watch": _watch,
-    "reducers": _reducers,
+    "tables": _tables,
     "webhooks": _webhooks,
-    "table": _table,
     "schema": _schema,
+    "reducers": _reducers,
     "sessions": _sessions,
 }

@@ -5,7 +5,6 @@ Owns: where the server is, exit codes, sentences on standard error. Never: what 
 
 import getpass
 import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -61,11 +60,12 @@ def target_of(
     address = url or _configured(config)
     login: Login | None = Certificate() if tls.certificate else None
     if user is not None:
-        login = Password(user, _password_of(user))
+        login = Password(user, password_of(user))
     return Target(address, realm or config.mqtt.realm, source=source, login=login, tls=tls)
 
 
-def _password_of(user: str) -> str:
+def password_of(user: str) -> str:
+    """Return the password in FOX_PASSWORD, or ask for it."""
     given = os.environ.get("FOX_PASSWORD")
     return given if given is not None else getpass.getpass(f"Password of {user}: ")
 
@@ -93,12 +93,6 @@ def visit(target: Target, command: Callable[[Session], int]) -> int:
     except Failure as error:
         tell(error.sentence)
         return NO if isinstance(error, Refused) else UNAVAILABLE
-    except KeyboardInterrupt:
-        return BY_SIGNAL + signal.SIGINT
-    except BrokenPipeError:
-        # The reader has closed the pipe; Python must not flush into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BY_SIGNAL + signal.SIGPIPE
 
 
 def tell(sentence: str) -> None:

@@ -81,11 +81,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run `fox context`. Returns the exit code. Raises ContextError."""
     contexts = _read(environ)
     match options.action:
-        case "ls":
-            for name, context in sorted(contexts.contexts.items()):
-                mark = "*" if name == contexts.current else " "
-                fields = (f"{key}={value}" for key, value in msgspec.to_builtins(context).items())
-                print(mark, name, *fields)
+        case "list":
+            _list(contexts, json=options.json)
             return DONE
         case "set":
             contexts.contexts[options.name] = Context(
@@ -103,6 +100,19 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 contexts.current = ""
     _write(environ, contexts)
     return DONE
+
+
+def _list(contexts: _Contexts, *, json: bool) -> None:
+    if not (contexts.contexts or json):
+        print("There are no contexts: see `fox context set --help`.")
+    for name, context in sorted(contexts.contexts.items()):
+        fields = msgspec.to_builtins(context)
+        current = name == contexts.current
+        if json:
+            print(msgspec.json.encode({"name": name, "current": current, **fields}).decode())
+        else:
+            pairs = (f"{key}={value}" for key, value in fields.items())
+            print("*" if current else " ", name, *pairs)
 
 
 def _of(contexts: _Contexts, name: str) -> Context:

@@ -13,7 +13,6 @@ from fox_shard.client import Event, Failure, Session
 from fox_shard.remote.connecting import DONE, NO, tell
 from fox_shard.remote.schemas import row_topic
 from fox_shard.remote.values import as_json, as_name, as_plain, value_of
-from fox_shard.topics.topic import to_wamp
 
 Match = Literal["exact", "prefix", "wildcard"]
 
@@ -29,8 +28,7 @@ def get(session: Session, topic: str, *, json: bool) -> int:
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
         return DONE
-    hint = f" Did you mean {to_wamp(topic)}? MQTT's a/b is a.b here." if "/" in topic else ""
-    tell(f"There is no key {topic}.{hint}")
+    tell(f"There is no key {topic}.")
     return NO
 
 

@@ -17,11 +17,22 @@ Options = dict[str, Any]
 
 
 def publish(
-    session: Session, topic: str, messages: Iterable[list[Any]], kwargs: Options, options: Options
+    session: Session,
+    topic: str,
+    messages: Iterable[list[Any]],
+    kwargs: Options,
+    options: Options,
+    *,
+    json: bool,
 ) -> int:
-    """Publish messages and print the publication id of each. Returns the exit code."""
+    """Publish messages and print the publication id of each. Returns the exit code.
+
+    json: print an object with id and topic for each.
+    """
     for args in messages:
-        print(session.publish(topic, args, options, kwargs=kwargs or None), flush=True)
+        publication = session.publish(topic, args, options, kwargs=kwargs or None)
+        about = {"publication": publication, "topic": topic}
+        print(as_json(about) if json else publication, flush=True)
     return DONE
 
 

@@ -15,6 +15,7 @@ from fox_shard.errors import InvalidPayload
 from fox_shard.progress import bar
 from fox_shard.remote.connecting import DONE
 from fox_shard.remote.rebuilding import await_rebuilt
+from fox_shard.remote.values import as_json
 from fox_shard.tables.mistakes import SchemaError
 from fox_shard.tables.schema import TableSet
 
@@ -41,8 +42,8 @@ def read(file: str) -> str:
     return text
 
 
-def set_schema(router: Session, text: str, *, wait: bool, quiet: bool) -> int:
-    """Set the schema, and print its version. Returns the exit code.
+def set_schema(router: Session, text: str, *, wait: bool, quiet: bool, json: bool) -> int:
+    """Set the schema, and print its version. json: in an object. Returns the exit code.
 
     wait: until the aggregates are computed by it, before the version is printed. quiet: without a
     bar.
@@ -51,14 +52,15 @@ def set_schema(router: Session, text: str, *, wait: bool, quiet: bool) -> int:
     if wait:
         with bar(quiet=quiet) as progress:
             await_rebuilt(router, progress)
-    print(version)
+    print(as_json({"version": version}) if json else version)
     return DONE
 
 
-def show(router: Session) -> int:
-    """Print the schema as JSON. Returns the exit code."""
+def show(router: Session, *, json: bool) -> int:
+    """Print the schema as JSON. json: on one line. Returns the exit code."""
     (schema,) = router.call("fox.schema.get")
-    print(msgspec.json.format(msgspec.json.encode(schema)).decode())
+    text = msgspec.json.encode(schema)
+    print((text if json else msgspec.json.format(text)).decode())
     return DONE
 
 

@@ -29,6 +29,9 @@ def list_sessions(router: Session, *, json: bool) -> int:
         for session in found:
             print(as_json(session))
         return DONE
+    if not found:
+        print("There are no other sessions.")
+        return DONE
     print_columns(HEAD, map(_line, found))
     return DONE
 

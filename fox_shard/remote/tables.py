@@ -1,4 +1,4 @@
-"""`fox table`: the tables of a running server, their rows, and whether the aggregates are right.
+"""`fox tables`: the tables of a running server, their rows, and whether the aggregates are right.
 
 Owns: what is asked of the router, and what is printed. Never: what aggregates are (see
 `fox_shard.tables`).
@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from fox_shard.client import Session
 from fox_shard.progress import Progress, bar, counted, unseen
+from fox_shard.remote import keys
 from fox_shard.remote.columns import print_columns
 from fox_shard.remote.connecting import DONE, NO, tell
-from fox_shard.remote.values import as_json, as_name, from_text, value_of
+from fox_shard.remote.values import as_json, as_name, from_text
 from fox_shard.tables.groups import Group
 from fox_shard.tables.schema import TableSet
 from fox_shard.tables.table import Document, Edge, Table
@@ -77,23 +78,22 @@ def show(router: Session, name: str, key: list[str]) -> int:
     return DONE
 
 
-def watch(router: Session, name: str) -> int:
-    """Print the rows of a table, then each of their changes, until the router ends it."""
+def watch(router: Session, name: str, *, json: bool) -> int:
+    """Print the rows of a table, then each of their changes, until the router ends it.
+
+    json: print an object for each.
+    """
     # A subscription to what is no table waits for ever: the procedure refuses it in words.
     if name not in _schema(router).tables:
         router.call("fox.table.rows", name, {"limit": 1})
-    changes = router.subscribe(f"{name}.#", {"match": "exact", "retained": True})
-    while (event := changes.next()) is not None:
-        text = f"-\t{event.removed}" if event.removed else as_json(value_of(event))
-        print(f"{as_name(event.topic)}\t{text}", flush=True)
-    tell("The router has ended the subscription.")
-    return NO
+    return keys.watch(router, f"{name}.#", "exact", json=json)
 
 
-def verify(router: Session, name: str | None, *, quiet: bool) -> int:
+def verify(router: Session, name: str | None, *, json: bool, quiet: bool) -> int:
     """Compare aggregates with the recomputation from their rows. name: one; None: all of them.
 
-    quiet: without a bar. Returns the exit code: 1 if a row is wrong, whenever one looks.
+    json: print objects. quiet: without a bar. Returns the exit code: 1 if a row is wrong,
+    whenever one looks.
     """
     schema = _schema(router)
     if name is not None and name not in schema.tables:
@@ -103,7 +103,7 @@ def verify(router: Session, name: str | None, *, quiet: bool) -> int:
     wrong = 0
     for table in tables:
         if table.aggregate is not None:
-            wrong += _verify(router, schema, table, quiet=quiet)
+            wrong += _verify(router, schema, table, json=json, quiet=quiet)
         elif name is not None:
             tell(f"{name} is no aggregate: its rows are what was published.")
             return NO
@@ -114,15 +114,15 @@ def _schema(router: Session) -> TableSet:
     return TableSet.parse(router.call("fox.schema.get")[0] or {})
 
 
-def _verify(router: Session, schema: TableSet, table: Table, *, quiet: bool) -> int:
+def _verify(router: Session, schema: TableSet, table: Table, *, json: bool, quiet: bool) -> int:
     """Print what is wrong with an aggregate; return how many rows are."""
     with bar(quiet=quiet) as progress:
         expected, count = _recomputed(router, schema, table, None, progress)
         own = counted(_rows(router, table.name), progress, f"rows of {as_name(table.name)}")
         found = {table.row_topic(row): row for row in own}
     left_out = _left_out(table, found)
-    for sentence in left_out:
-        print(sentence)
+    for topic, why in left_out:
+        print(as_json({"topic": topic, "why": why}) if json else f"{as_name(topic)}\t{why}")
     suspects = _differing(found, expected)
     for _ in range(ROUNDS):
         if not suspects:
@@ -130,19 +130,28 @@ def _verify(router: Session, schema: TableSet, table: Table, *, quiet: bool) -> 
         time.sleep(PAUSE)
         suspects = [topic for topic in suspects if _is_wrong(router, schema, table, topic)]
     for topic in suspects:
-        print(f"{as_name(topic)}\t{as_json(found.get(topic))}\t{as_json(expected.get(topic))}")
-    name = as_name(table.name)
-    print(f"{name}: {len(expected)} rows, made of {count} contributions; {len(suspects)} are wrong")
-    return len(suspects) + len(left_out)
+        there_is, should_be = found.get(topic), expected.get(topic)
+        if json:
+            print(as_json({"topic": topic, "row": there_is, "expected": should_be}))
+        else:
+            print(f"{as_name(topic)}\t{as_json(there_is)}\t{as_json(should_be)}")
+    name, wrong = table.name, len(suspects)
+    if json:
+        about = {"rows": len(expected), "contributions": count, "wrong": wrong}
+        print(as_json({"table": name, **about}))
+    else:
+        made_of = f"{len(expected)} rows, made of {count} contributions"
+        print(f"{as_name(name)}: {made_of}; {wrong} are wrong")
+    return wrong + len(left_out)
 
 
-def _left_out(table: Table, rows: dict[str, Document]) -> list[str]:
-    """Return a sentence for each row that another aggregate lacks."""
+def _left_out(table: Table, rows: dict[str, Document]) -> list[tuple[str, str]]:
+    """Return (topic, reason) for each row that another aggregate lacks."""
     sentences = []
     for topic, row in rows.items():
         left_out: list[str] = []
         table.contributions_of_any(row, left_out)
-        sentences += [f"{as_name(topic)}\t{sentence}" for sentence in left_out]
+        sentences += [(topic, sentence) for sentence in left_out]
     return sentences
 
 

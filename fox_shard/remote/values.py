@@ -11,7 +11,7 @@ import msgspec
 
 from fox_shard.client import Event
 
-__all__ = ["as_json", "as_name", "as_plain", "from_text", "value_of"]
+__all__ = ["as_json", "as_name", "as_plain", "from_text", "value_of", "why_no_json"]
 
 
 def from_text(text: str) -> object:
@@ -20,6 +20,17 @@ def from_text(text: str) -> object:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError):
         return text
+
+
+def why_no_json(text: str) -> str:
+    """Return why the text is no JSON; "": it is."""
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        return str(error).removeprefix("JSON is malformed: ")
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    return ""
 
 
 def value_of(event: Event) -> Any:  # noqa: ANN401 (JSON)

@@ -33,8 +33,11 @@ NODES: Final = ("gateway-0", "shard-0", "coordinator")
 """What a server in one process consists of; each answers under its own name, as a process does."""
 
 
-def check_health(config: Config) -> int:
-    """Ask all processes how they are and print it. Returns 0 if all are well, else 1."""
+def check_health(config: Config, *, as_json: bool = False) -> int:
+    """Ask all processes how they are and print it. Returns 0 if all are well, else 1.
+
+    as_json: print each answer as it is.
+    """
     healthy = True
     shares: dict[str, float] = {}
     run_dir = Path(config.run_dir)
@@ -43,10 +46,14 @@ def check_health(config: Config) -> int:
         health = _ask(run_dir, name)
         # Attached gateways come and go, and the server is well without them.
         healthy &= health.get("status") == "ok" or name in attached
+        if as_json:
+            print(json.dumps({"name": name, **health}))
+            continue
         links = health.pop("links", {})
         down = [peer for peer, up in links.items() if not (up or is_attached(peer))]
-        for hidden in ("name", "pid", "listening"):
+        for hidden in ("name", "pid", "listening", "metrics", "uptime", "processor"):
             health.pop(hidden, None)
+        memory = health.pop("memory", 0)
         refused = health.pop("refused", {})
         share = health.pop("cores", None)
         fields = " ".join(f"{key}={value}" for key, value in health.items())
@@ -55,6 +62,8 @@ def check_health(config: Config) -> int:
         if share is not None:
             shares[name] = share
             fields += f" cpu={share:.0%}"
+        if memory:
+            fields += f" memory={memory / (1 << 20):.0f}MiB"
         missing = f" not linked to {', '.join(down)}" if down else ""
         print(f"{name:<12} {fields}{missing}")
     for sentence in shortages(shares, usable_cores()):

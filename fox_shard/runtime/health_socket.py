@@ -8,12 +8,18 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 import msgspec
+
+from fox_shard.runtime.memory import resident_bytes
+
+_STARTED: Final = time.monotonic()
+"""When this module was loaded, soon after the process had started."""
 
 
 def answers(run_dir: Path, name: str) -> bool:
@@ -29,7 +35,10 @@ class HealthSocket:
     """The UNIX socket `<run_dir>/<name>.health`: whoever connects is told, in a line of JSON."""
 
     def __init__(self, run_dir: Path, name: str, ask: Callable[[], Mapping[str, object]]) -> None:
-        """ask: returns the answer, to which the id of the process is added."""
+        """ask: returns the answer, to which what is known of the process is added.
+
+        pid; memory: bytes; uptime: seconds since it began to load; processor: seconds used so far.
+        """
         self._path = run_dir / f"{name}.health"
         self._ask = ask
         self._server: asyncio.Server | None = None
@@ -48,7 +57,13 @@ class HealthSocket:
             self._path.unlink(missing_ok=True)
 
     async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(msgspec.json.encode({**self._ask(), "pid": os.getpid()}) + b"\n")
+        about = {
+            "pid": os.getpid(),
+            "memory": resident_bytes(),
+            "uptime": round(time.monotonic() - _STARTED, 1),
+            "processor": round(time.process_time(), 3),
+        }
+        writer.write(msgspec.json.encode({**self._ask(), **about}) + b"\n")
         with suppress(ConnectionError):
             await writer.drain()
         writer.close()

@@ -211,14 +211,21 @@ class Shell:
         self._flush()
 
     def _report(self) -> None:
+        self._send_report()
+        self._loop.call_later(self._report_interval, self._report)
+
+    def _send_report(self) -> None:
         self.node.send_report(self._loop.time())
         self.schedule_flush()
-        self._loop.call_later(self._report_interval, self._report)
 
     def _sample_share(self) -> None:
         self._share.sample(self._loop.time(), time.process_time())
         self._loop.call_later(PERIOD, self._sample_share)
 
     def _answer_health(self) -> dict[str, object]:
-        share = self._share.value(self._loop.time(), time.process_time())
-        return {**self.node.health(), "cores": share, **self.more_health()}
+        now = self._loop.time()
+        share = self._share.value(now, time.process_time())
+        if self.node.totals.are_old(now):
+            self._send_report()
+        metrics = self.node.totals.state(now)
+        return {**self.node.health(), "cores": share, "metrics": metrics, **self.more_health()}

@@ -30,6 +30,7 @@ from fox_shard.backplane.node import Notice
 from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
+from fox_shard.backplane.totals import Totals
 from fox_shard.config import Keys, Realm, RealmLimits, Rpc
 from fox_shard.config import Reducers as ReducerLimits
 from fox_shard.deadline import Deadline
@@ -137,6 +138,7 @@ class Shard:
         "stored_publishes",
         "subscriptions",
         "tables",
+        "totals",
         "wills",
     )
 
@@ -181,6 +183,7 @@ class Shard:
         self._placement = Placement(terms.shards)
         self.deadline = Deadline()
         self.notices: list[Notice] = []
+        self.totals = Totals(now)
         self.links = Links(
             self.name,
             self,
@@ -786,7 +789,9 @@ class Shard:
                 **self.reducers.gauges(self.name),
                 f"{self.name}.outbox_bytes": self.outbox.total,
             }
-            coordinator.reply(Report(counters, gauges))
+            report = Report(counters, gauges)
+            self.totals.add(report, now)
+            coordinator.reply(report)
 
     def _limit_counts(self) -> tuple[LimitCounts, ...]:
         publishes = self.stored_publishes.refusals.limit_counts

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, config: Config) -> int:
             case "remove":
                 _remove(options, path)
             case _:
-                _list(path)
+                _list(path, json=options.json)
     except file.UsersFileError as error:
         print(f"fox: {error}", file=sys.stderr)
         return 1
@@ -137,8 +137,13 @@ def _remove(options: argparse.Namespace, path: Path) -> None:
     file.change(path, edit)
 
 
-def _list(path: Path) -> None:
+def _list(path: Path, *, json: bool) -> None:
     users = file.read(path)
+    if json:
+        for one in users.all if users is not None else ():
+            about = {"name": one.name, "realm": one.realm, "role": one.role}
+            print(msgspec.json.encode({**about, "proves_it_by": _methods(one)}).decode())
+        return
     if users is None:
         print(f"There is no {path}: all clients are anonymous.")
         return

@@ -80,6 +80,8 @@ def change(path: Path, edit: Callable[[tuple[User, ...]], Iterable[User]]) -> No
     Raises UsersFileError, and what `edit` raises; the file is left as it was then.
     """
     try:
+        # A server without any file (`fox serve`) has no folder for them either.
+        path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path.parent):
             users = read(path)
             text = render(edit(users.all if users is not None else ()))

@@ -1,5 +1,6 @@
 """The fox command: its configuration, the processes that it starts, and its refusals."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 
 import fox_shard.remote
 from fox_shard import __version__
-from fox_shard.cli import _parser, main
+from fox_shard.cli import main
+from fox_shard.cli_arguments import parser_of
 from fox_shard.compiled import chosen
 
 IN_FILE = "gateway.websocket in a/conf/fox.toml"
@@ -48,7 +50,7 @@ def started(monkeypatch):
         calls.append(("coordinator", None, config)) or 0
     )
     health = ModuleType("fox_shard.runtime.health")
-    health.check_health = lambda config: calls.append(("health", None, config)) or 1
+    health.check_health = lambda config, as_json: calls.append(("health", None, config)) or 1
     for module in (gateway, shard, coordinator):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(sys.modules, "fox_shard.runtime.health", health)
@@ -181,7 +183,16 @@ def test_health_does_not_import_large_modules():
     assert "fox_shard.runtime.health" in modules
     assert {"asyncio", "supervisor", "zmq", "uvloop", "logging", "sqlite3"}.isdisjoint(modules)
     of_ours = {name.split(".")[1] for name in modules if name.startswith("fox_shard.")}
-    assert of_ours == {"backplane", "cli", "config", "errors", "remote", "runtime", "version"}
+    assert of_ours == {
+        "backplane",
+        "cli",
+        "cli_arguments",
+        "config",
+        "errors",
+        "remote",
+        "runtime",
+        "version",
+    }
 
 
 def test_the_default_file_is_used_if_no_other_is_named(folder, monkeypatch, capsys):
@@ -253,9 +264,10 @@ def test_help_names_each_command_once_in_groups(capsys):
         main(["--help"])
     said = capsys.readouterr().out
     listed = re.findall(r"^  (\w+)  ", said, re.MULTILINE)
-    actions = next(action for action in _parser()._actions if action.dest == "command")
+    actions = next(action for action in parser_of(str)._actions if action.dest == "command")
     processes = {"gateway", "shard", "coordinator", "worker", "web"}
-    assert sorted(listed) == sorted(actions.choices.keys() - processes)
+    named = {choice.dest for choice in actions._choices_actions}
+    assert sorted(listed) == sorted(named - processes)
     assert "\nMessages, at a running server\n" in said
 
 
@@ -290,3 +302,69 @@ def write(path, text):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
+
+
+def test_the_configuration_and_the_version_are_printed_as_json(folder, capsys):
+    (folder / "conf" / "fox.toml").write_text("shards = 3\n")
+    assert main(["config", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["shards"] == 3
+    assert main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tabels"], "fox: There is no command 'tabels'. Did you mean `fox tables`?"),
+        (["zzzz"], "fox: There is no command 'zzzz'."),
+        (["put"], "fox put: the following arguments are required: TOPIC"),
+        (["tables", "shw"], "fox tables: argument ACTION: invalid choice: 'shw'"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence_and_help_is_pointed_to(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(sentence)
+    assert second.endswith(" --help` says more.")
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "Messages, at a running server" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["version"], ["config"], ["completion", "bash"]])
+def test_the_reader_of_the_output_may_close_it(command):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "fox_shard", *command],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_shells_complete_all_commands_and_their_actions(shell, capsys):
+    assert main(["completion", shell]) == 0
+    said = capsys.readouterr().out
+    for word in ("bench", "top", "tables", "verify", "sessions", "reducers"):
+        assert word in said
+    assert "--subscribers" in said or shell == "tcsh"  # which completes no options of actions
+
+
+def test_ctrl_c_at_a_question_is_no_traceback(monkeypatch, capsys):
+    from fox_shard.users import commands
+
+    def interrupted(options, config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run", interrupted)
+    assert main(["user", "list"]) == 130

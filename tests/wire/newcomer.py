@@ -19,7 +19,7 @@ from programs import Program
 PATIENCE = 60.0
 """Seconds for one command."""
 
-ENDLESS = r"mosquitto_sub |\.venv/bin/fox (table watch|watch|sub) "
+ENDLESS = r"mosquitto_sub |\.venv/bin/fox (tables? watch|watch|sub) "
 """Commands that end only with Ctrl-C, and get a shell of their own like those with `&`."""
 
 
@@ -104,7 +104,7 @@ class Newcomer:
             self.run(command.removesuffix(" &"))
         elif killed := re.fullmatch(r"pkill -9 -f '(.*)'", command):
             self.kill(killed[1])
-        elif re.match(r"\.venv/bin/fox (get|keys|table|lock) ", command):
+        elif re.match(r"\.venv/bin/fox (get|keys|tables?|lock) ", command):
             # What follows from a publish, or from a death, is a moment behind it.
             await_true(f"{command} prints {expected}", lambda: self.printed_by(command) == expected)
         else:
@@ -117,7 +117,7 @@ class Newcomer:
         )
         self.running.append((command, program))
         if client := re.search(r" -i (\w+) ", command):
-            sessions = ".venv/bin/fox sessions ls"
+            sessions = ".venv/bin/fox sessions list"
             await_true("it has connected", lambda: client[1] in self.printed_by(sessions).split())
 
     def kill(self, words):

@@ -195,7 +195,7 @@ def test_invoices_show_the_totals_of_what_tills_and_the_office_publish(cluster, 
         while shown != expected:
             customer, count, total, _, _ = totals.line().rsplit(" ", 4)
             shown[customer] = int(count), round(100 * float(total))
-    out = Fox(cluster).prints("table", "verify")
+    out = Fox(cluster).prints("tables", "verify")
     # Midnight may have passed.
     assert re.search(
         "^com.example.day: [12] rows, made of 20 contributions; 0 are wrong$", out, re.M
@@ -232,6 +232,6 @@ def test_word_count_counts_each_word_once(cluster, example):
             assert sorted(watch.lines(2)) == ["fox: 2", "the: 3"]
     # Other tests use the same broker, and expect no other keys there.
     fox = Fox(cluster)
-    fox.prints("reducers", "--remove", "word counts", "--pattern", WORDS, "--match", "prefix")
+    fox.prints("reducers", "remove", "word counts", "--pattern", WORDS, "--match", "prefix")
     for key in fox.prints("keys", f"{WORDS}#").splitlines():
         fox.prints("put", key, "--delete")

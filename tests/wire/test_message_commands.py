@@ -54,6 +54,21 @@ def test_what_is_published_is_printed(fox):
         assert objects.end()[0] == 130
 
 
+def test_what_is_published_is_told_as_json(fox):
+    told = json.loads(fox.prints("pub", "cli/json", "1", "--json"))
+    assert told["topic"] == "cli.json"
+    assert told["publication"] > 0
+
+
+def test_text_that_looks_like_json_is_taken_for_text_and_that_is_said(fox):
+    with fox.start("sub", "cli.text", "--count", "1") as events:
+        until_count(fox, "cli.text", 1)
+        code, _, err = fox.run("pub", "cli.text", '{"a":')
+        assert code == 0
+        assert err.startswith("fox: '{\"a\":' is taken for text, as it is no JSON: ")
+        assert events.lines(1) == ['cli.text\t"{\\"a\\":"']
+
+
 def test_each_line_of_standard_input_is_an_event(fox):
     with fox.start("sub", "cli.lines.#", "--count", "3") as events:
         until_count(fox, "cli.lines.#", 1)

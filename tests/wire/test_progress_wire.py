@@ -40,7 +40,7 @@ def shown(command, environment, until):
     ("command", "bar", "result"),
     [
         (("schema", "set", SCHEMA, "--wait"), "steps of the shards", "\n"),
-        (("table", "verify"), "rows of invoice:", "are wrong"),
+        (("tables", "verify"), "rows of invoice:", "are wrong"),
     ],
 )
 def test_commands_for_a_server_show_how_far_they_are(cluster, command, bar, result):

@@ -159,7 +159,7 @@ async def test_reducers_are_listed_by_the_command(cluster, wamp):
     await reducing.bye()
     remove = (
         "reducers",
-        "--remove",
+        "remove",
         "mine",
         "--pattern",
         "fold.listed.a",

@@ -127,7 +127,7 @@ def test_totals_and_the_commands_that_show_them(tmp_path):
         del fox.environment["FOX_SHARDS"]
         client = RawWamp(broker.rawsocket)
         device = MqttPeer(("127.0.0.1", broker.mqtt), "device")
-        with fox.start("table", "watch", "detail") as watching:
+        with fox.start("tables", "watch", "detail") as watching:
             for number in range(40):
                 customer = f"c{number % 4}"
                 row = {"date": f"d{number}", "customer": customer, "amount": "0.10"}
@@ -141,16 +141,18 @@ def test_totals_and_the_commands_that_show_them(tmp_path):
             expected = {f'detail.c{n}\t{{"customer":"c{n}","total":"1.00"}}' for n in range(4)}
             while expected:
                 expected.discard(watching.line())
-        assert fox.prints("table", "verify") == (
+        assert fox.prints("tables", "verify") == (
             "detail: 4 rows, made of 40 contributions; 0 are wrong\n"
         )
-        assert fox.prints("table", "show", "detail", "c1") == '{"customer":"c1","total":"1.00"}\n'
-        assert len(fox.prints("table", "show", "invoice").splitlines()) == 40
+        (verified,) = fox.prints("tables", "verify", "--json").splitlines()
+        assert json.loads(verified)["wrong"] == 0
+        assert fox.prints("tables", "show", "detail", "c1") == '{"customer":"c1","total":"1.00"}\n'
+        assert len(fox.prints("tables", "show", "invoice").splitlines()) == 40
         for action in ("show", "watch"):
-            code, _, err = fox.run("table", action, "detials")
+            code, _, err = fox.run("tables", action, "detials")
             assert code != 0
             assert "did you mean detail?" in err
-        assert fox.prints("table", "ls") == (
+        assert fox.prints("tables", "list") == (
             "TABLE    ROWS  STATE\n"
             "detail   4     made of 40 contributions\n"
             "invoice  40    published\n"
@@ -160,10 +162,10 @@ def test_totals_and_the_commands_that_show_them(tmp_path):
         other["detail"] |= {"sum": [], "max": ["total"]}
         client.do(CALL, {}, "fox.schema.set", [other], answer=RESULT)
         await_true(
-            "the rebuilding", lambda: '"complete":true' in fox.prints("table", "ls", "--json")
+            "the rebuilding", lambda: '"complete":true' in fox.prints("tables", "list", "--json")
         )
-        assert fox.prints("table", "show", "detail", "c1") == '{"customer":"c1","total":"0.10"}\n'
-        assert "0 are wrong" in fox.prints("table", "verify", "detail")
+        assert fox.prints("tables", "show", "detail", "c1") == '{"customer":"c1","total":"0.10"}\n'
+        assert "0 are wrong" in fox.prints("tables", "verify", "detail")
         device.close()
         client.close()
 
@@ -179,7 +181,7 @@ def test_a_dump_brings_the_schema_and_its_aggregates_into_an_empty_folder(tmp_pa
         fox = Fox(broker)
         del fox.environment["FOX_SHARDS"]
         total = '{"customer":"c","total":"1.00"}\n'
-        await_true("the total", lambda: fox.prints("table", "show", "detail", "c") == total)
+        await_true("the total", lambda: fox.prints("tables", "show", "detail", "c") == total)
         client.close()
         dump = tmp_path / "keys.jsonl"
         done = broker.fox("dump", str(dump))
@@ -199,8 +201,8 @@ def test_a_dump_brings_the_schema_and_its_aggregates_into_an_empty_folder(tmp_pa
         refused = client.do(PUBLISH, {"acknowledge": True}, "invoice", [bad], answer=ERROR)
         assert refused[4] == "fox.error.invalid_payload"
         verified = "detail: 1 rows, made of 10 contributions; 0 are wrong\n"
-        await_true("the aggregate", lambda: fox.prints("table", "verify") == verified)
-        assert fox.prints("table", "show", "detail", "c") == total
+        await_true("the aggregate", lambda: fox.prints("tables", "verify") == verified)
+        assert fox.prints("tables", "show", "detail", "c") == total
         client.close()
     finally:
         if broker.supervisord.poll() is None:

@@ -165,7 +165,7 @@ class Instances:
         if others >= limit:
             raise LimitExceeded(
                 f"the realm has {limit} durable reducers (reducer.max_durable): remove those that "
-                "are not needed any more (fox reducers --remove)"
+                "are not needed any more (fox reducers remove)"
             ).beyond("max_durable")
 
     def changed(self, reducer: Reducer) -> None:

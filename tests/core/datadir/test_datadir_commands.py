@@ -55,6 +55,12 @@ def test_reshard_to_the_present_number_moves_nothing(capsys):
     assert line == "The data is for 2 shards already: nothing is to be moved."
 
 
+def test_reshard_reports_in_json(capsys):
+    assert main(["reshard", "--to", "1", "--dry-run", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["old"], told["new"], told["per_shard"], told["dry_run"]) == (2, 1, [110], True)
+
+
 def test_a_dry_run_moves_nothing(folder, capsys):
     assert main(["reshard", "--to", "1", "--dry-run"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
@@ -84,6 +90,8 @@ def test_a_dump_can_be_loaded_into_another_folder(folder, elsewhere, monkeypatch
     assert main(["load", "keys.dump"]) == 0
     said = "Keys: 100 new, 0 replaced, 0 there already.\n"
     assert capsys.readouterr() == (said, "")
+    assert main(["load", "keys.dump", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"new": 0, "replaced": 0, "same": 100}
     assert Layout.read(elsewhere).shards == 3
     assert stored_rows(elsewhere)[0] == KEYS
 
@@ -163,4 +171,4 @@ def test_the_reader_of_a_dump_may_close_the_pipe():
         check=False,
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (1, b"")
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -139,7 +139,9 @@ def test_a_server_that_is_no_router_is_reported(greeting, sentence):
         thread.join()
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/", "nonsense", "ws://"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/", "nonsense", "ws://", "ws://a:99999/", "ws://[::1/"]
+)
 def test_an_address_must_be_that_of_a_websocket(url):
     with pytest.raises(Unreachable, match="is not the address of a WebSocket"):
         Session(url, "realm1")

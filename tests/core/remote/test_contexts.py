@@ -1,6 +1,7 @@
 """`fox context`: what stands in for --url, --realm, --user and --ca."""
 
 import argparse
+import json
 
 import pytest
 
@@ -60,6 +61,9 @@ def test_contexts_are_listed_used_and_forgotten(home, capsys):
     context("ls")
     listed = "  here url=ws://here/ user=ann\n* there url=ws://there/\n"
     assert capsys.readouterr().out == listed
+    context("--json")
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert listed[1] == {"name": "there", "current": True, "url": "ws://there/"}
     context("use", "-")
     assert filled(home)[1] is None
     context("use", "here")

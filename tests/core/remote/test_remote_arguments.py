@@ -170,7 +170,7 @@ def test_a_server_of_several_processes_needs_its_file(folder, capsys):
 
 
 def test_keys_of_a_row_may_come_behind_options(asked):
-    assert main(["table", "show", "sale", "--realm", "r", "a", "-5"]) == 0
+    assert main(["tables", "show", "sale", "--realm", "r", "a", "-5"]) == 0
     assert asked[0][0].key == ["a", "-5"]
 
 
@@ -219,3 +219,54 @@ def test_wrong_arguments_of_messages_are_refused_in_words(arguments, sentence, c
         main(arguments)
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "topic"),
+    [
+        ("com.a.b", "com.a.b"),
+        ("com/a/b", "com.a.b"),
+        ("com/a.b", "com/a.b"),
+        ("mqtt:com/a.b", "com.a/b"),
+        ("wamp:com/a", "com/a"),
+        ("mqtt:com", "com"),
+        ("$SYS/broker/uptime", "$SYS.broker.uptime"),
+    ],
+)
+def test_a_topic_is_understood_in_either_notation_where_that_is_clear(text, topic, asked):
+    assert main(["get", text]) == 0
+    assert asked[0][0].topic == topic
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [("a.*.#", "a.*.#"), ("a/+/#", "a.*.#"), ("+/a", "*.a"), ("#", "#"), ("a.+", "a.+")],
+)
+def test_a_pattern_is_understood_in_either_notation(text, pattern, asked):
+    assert main(["sub", text]) == 0
+    assert asked[0][0].pattern == pattern
+
+
+def test_a_pattern_of_mqtt_is_no_topic(capsys):
+    with pytest.raises(SystemExit):
+        main(["get", "a/+"])
+    assert "argument TOPIC: 'a/+' is a pattern" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("noun", ["tables", "reducers", "sessions"])
+@pytest.mark.parametrize("action", [[], ["list"], ["ls"]])
+def test_a_noun_without_an_action_lists(noun, action, asked):
+    for name in (noun, noun.removesuffix("s")):
+        assert main([name, *action, "--json", "--realm", "r"]) == 0
+    for options, _ in asked:
+        assert (options.command, options.action, options.json) == (noun, "list", True)
+    assert len(asked) == 2
+
+
+def test_a_reducer_is_removed_by_name_and_pattern(asked, capsys):
+    assert main(["reducers", "rm", "counts", "--pattern", "a/#", "--match", "exact"]) == 0
+    options = asked[0][0]
+    assert (options.action, options.name, options.pattern) == ("remove", "counts", "a.#")
+    with pytest.raises(SystemExit):
+        main(["reducers", "remove", "counts"])
+    assert "--pattern" in capsys.readouterr().err

@@ -90,10 +90,10 @@ def test_put_prints_the_topic_of_a_row(schema, topic, args, plain, printed, capf
 
 
 def test_a_schema_that_is_shown_can_be_set(tmp_path, capfd):
-    assert schemas.show(FakeRouter({"sale": TABLE})) == DONE
+    assert schemas.show(FakeRouter({"sale": TABLE}), json=False) == DONE
     (tmp_path / "schema.json").write_text(capfd.readouterr().out)
     router = FakeRouter({})
     text = schemas.read(str(tmp_path / "schema.json"))
-    assert schemas.set_schema(router, text, wait=False, quiet=False) == DONE
+    assert schemas.set_schema(router, text, wait=False, quiet=False, json=False) == DONE
     assert capfd.readouterr().out == "3\n"
     assert router.call("fox.schema.get") == [{"sale": TABLE}]

@@ -3,7 +3,7 @@
 import pytest
 
 from fox_shard.client import Event
-from fox_shard.remote.values import as_json, as_name, as_plain, from_text, value_of
+from fox_shard.remote.values import as_json, as_name, as_plain, from_text, value_of, why_no_json
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,11 @@ def test_text_that_is_not_json_stays_text(text):
 def test_a_topic_stays_on_its_line():
     assert as_name("grüße.aus") == "grüße.aus"
     assert as_name("two\nlines") == '"two\\nlines"'
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("[1]", ""), ("21", ""), ("{", "truncated"), ('{"a":1]', "expected")]
+)
+def test_it_is_said_why_a_text_is_no_json(text, why):
+    said = why_no_json(text)
+    assert (why in said) if why else (said == "")

@@ -98,8 +98,14 @@ def test_a_mistake_is_not_overwritten(path):
     assert "[[user]]" in path.read_text()
 
 
-def test_a_folder_that_does_not_exist_is_reported(tmp_path):
-    with pytest.raises(UsersFileError, match="No such file"):
+def test_a_folder_that_does_not_exist_is_made(tmp_path):
+    file.change(tmp_path / "no" / "users.toml", lambda users: (PETER,))
+    assert file.read(tmp_path / "no" / "users.toml").all == (PETER,)
+
+
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
+    (tmp_path / "no").touch()
+    with pytest.raises(UsersFileError, match=r"Cannot write the users to .*: "):
         file.change(tmp_path / "no" / "users.toml", lambda users: (PETER,))
 
 

@@ -1,0 +1,29 @@
+"""fox bench: what is refused before anything is connected."""
+
+import sys
+
+import pytest
+
+from fox_shard.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("FOX_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_paho_it_is_said_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "paho", None)
+    monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
+    monkeypatch.delitem(sys.modules, "fox_shard.bench.mqtt", raising=False)
+    assert main(["bench", "pub", "--mqtt"]) == 2
+    said = capsys.readouterr().err
+    assert said == "fox: MQTT clients need paho-mqtt: pip install 'fox-shard[bench]'.\n"
+
+
+def test_without_a_listener_it_is_asked_for_an_address(monkeypatch, capsys):
+    monkeypatch.setenv("FOX_GATEWAY_MQTT", "off")
+    assert main(["bench", "sub", "--mqtt"]) == 2
+    assert "gateway.mqtt is off: say where with --url mqtt://" in capsys.readouterr().err
