@@ -81,6 +81,8 @@ class WebApplication:
         pool = Pool(router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age)
         app = make_app(pool, limits_of(config, is_local=self._is_local), keys=keys)
         self._served = _Served(app, pool)
+        # A router that starts again may have another event loop.
+        self._requests, self._looking = 0, False
 
     def end_streams(self) -> None:
         """End all event streams, and begin no others."""

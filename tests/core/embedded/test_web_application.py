@@ -214,6 +214,26 @@ def test_after_the_end_of_the_router_there_is_no_answer_either():
     running(body)
 
 
+def test_a_router_that_starts_again_answers_again():
+    async def body(router):
+        app = mounted(router.web)
+        async with asyncio.timeout(PATIENCE), router, client(app) as http:
+            # Nothing is left of the former event loop, whose timers are gone.
+            assert not router.web._looking
+            reader = Streaming(router.web, "/api/events", "topic=com.example.chat")
+            assert (await reader.next()).startswith(b"retry: ")
+            answer = await http.post("/fox/api/publish", json={"topic": "com.example.chat"})
+            assert answer.status_code == 200
+            assert b"com.example.chat" in await reader.next()
+            await reader.leave()
+
+    with tempfile.TemporaryDirectory(prefix="fox-") as folder:
+        own = {"data_dir": f"{folder}/data", "run_dir": f"{folder}/run"}
+        router = FoxRouter(settings={**OFF, **own})
+        for _ in range(2):
+            asyncio.run(body(router))
+
+
 def test_the_end_of_the_router_ends_event_streams():
     async def body():
         async with application() as (router, http):
