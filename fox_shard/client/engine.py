@@ -27,10 +27,12 @@ from fox_shard.client.effects import (
     Lost,
     Over,
     Progressed,
+    Prove,
     Send,
 )
-from fox_shard.client.failures import ConnectionLost, Failure, Unreachable
+from fox_shard.client.failures import ConnectionLost, Failure, LoginFailed, Unreachable
 from fox_shard.client.inbox import Buffer, Inbox
+from fox_shard.client.login import Answer
 from fox_shard.client.transport import Dial, Transport
 
 _log = logging.getLogger("fox.client")
@@ -85,6 +87,7 @@ class Engine:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._proving: asyncio.Task[None] | None = None
         self._ever_joined = False
         # Why there has never been a session.
         self._failure: Unreachable | None = None
@@ -100,6 +103,7 @@ class Engine:
             Joined: self._has_joined,
             Lost: self._is_lost,
             Hangup: self._hangs_up,
+            Prove: self._proves,
         }
 
     @property
@@ -190,6 +194,8 @@ class Engine:
             self._finish_writing()
             await asyncio.wait((writer,), timeout=FAREWELL)
             writer.cancel()
+            if self._proving is not None:
+                self._proving.cancel()
             self._forget_unsent()
             await transport.close()
         if writer.done() and not writer.cancelled():
@@ -381,6 +387,21 @@ class Engine:
 
     def _interrupted(self, effect: Interrupted) -> None:
         self.invocations.interrupted(effect.request)
+
+    def _proves(self, effect: Prove) -> None:
+        self._proving = asyncio.create_task(self._prove(effect))
+
+    async def _prove(self, effect: Prove) -> None:
+        attempt = effect.attempt
+        try:
+            found = await asyncio.to_thread(attempt.answer, effect.method, effect.extra)
+            answer: Answer | LoginFailed = found if isinstance(found, Answer) else await found
+        except LoginFailed as error:
+            answer = error
+        except Exception as error:  # noqa: BLE001 - such as no memory for a hash
+            _log.exception("The challenge cannot be answered.")
+            answer = LoginFailed(f"The challenge cannot be answered: {error!r}.")
+        self.perform(self.core.proves(attempt, answer))
 
     def _has_joined(self, effect: Joined) -> None:
         self._ever_joined = True

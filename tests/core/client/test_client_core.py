@@ -17,7 +17,7 @@ from fox_shard.client.effects import (
     Send,
 )
 from fox_shard.client.failures import ConnectionLost, Refused
-from fox_shard.client.login import Password
+from fox_shard.client.login import Ticket
 
 WAITS = {"acknowledge": True}
 
@@ -32,7 +32,7 @@ def test_a_session_begins_with_hello_and_welcome():
 
 
 def test_a_challenge_is_answered_by_the_login():
-    end = CoreEnd(Password("ann", "secret"), joins=False)
+    end = CoreEnd(Ticket("ann", "secret"), joins=False)
     end.do("opened")
     end.says(4, "ticket", {})
     hello, answer = end.take_sent()
