@@ -136,6 +136,8 @@ class Program:
         self.loop = VirtualLoop(world.timing, self._failed)  # type: ignore[abstract]
         self.running: set[asyncio.Task[None]] = set()
         self._line: Line | None = None
+        # From when until when the process has stood still.
+        self._pauses: list[tuple[float, float]] = []
         core = ClientCore(realm, None, self.rng.random)
         self.engine = Engine(core, self._dial, Backoff(self.rng.random), BUFFER)
         self.realm = Realm(self.engine)
@@ -183,8 +185,13 @@ class Program:
     def pause(self, seconds: float) -> None:
         """Let the process stand still."""
         self.world.note(f"{self.name} is paused for {seconds:.1f} s")
+        self._pauses.append((self.world.now, self.world.now + seconds))
         self.loop.pause()
         self.world.at(self.world.now + seconds, self.loop.go_on)
+
+    def paused_between(self, since: float, until: float) -> float:
+        """Return for how many seconds of that time the process has stood still, at most."""
+        return sum(max(0.0, min(until, end) - max(since, begin)) for begin, end in self._pauses)
 
     def end(self) -> None:
         """End the process, as SIGKILL does; its connection is closed."""
