@@ -74,6 +74,8 @@ class Engine:
         self._backoff = backoff
         self._tickets = count(1)
         self._futures: dict[int, asyncio.Future[list[Any]]] = {}
+        # Ticket -> what is told of an answer that comes when whoever waits has been canceled.
+        self._late: dict[int, Callable[[list[Any]], None]] = {}
         self._inboxes: dict[int, Inbox[Any]] = {}
         # Ticket -> what is told that a registration or subscription has ended.
         self.on_over: dict[int, Callable[[Failure | None], None]] = {}
@@ -291,12 +293,14 @@ class Engine:
         """Ask for something, and wait for the answer. Raises Failure.
 
         asks: the answer is a message, which may be behind others that have not been read. late:
-        called with an answer that has come just before whoever waits for it was canceled.
+        called with an answer that has come just before, or just after, whoever waits for it was
+        canceled.
         """
         self.begin()
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         effects = make(ticket)
         self._futures[ticket] = future
+        self._late[ticket] = late
         if asks:
             self.buffer.asks()
         try:
@@ -307,7 +311,7 @@ class Engine:
                 late(future.result())
             raise
         finally:
-            del self._futures[ticket]
+            del self._futures[ticket], self._late[ticket]
             if asks:
                 self.buffer.answered()
 
@@ -420,5 +424,10 @@ class Engine:
 
     def _resolve(self, ticket: int, fields: list[Any]) -> None:
         future = self._futures.get(ticket)
-        if future is not None and not future.done():
+        if future is None:
+            return
+        if future.cancelled():
+            # The task that waits has been canceled, but has not run since.
+            self._late[ticket](fields)
+        elif not future.done():
             future.set_result(fields)

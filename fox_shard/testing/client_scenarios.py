@@ -277,9 +277,19 @@ class Server:
         program.run(self._register())
 
     async def _register(self) -> None:
-        realm = self.program.realm
-        await realm.register(f"own.{self.program.name}", self._serve)
-        await realm.register("shared", self._serve, invoke="roundrobin")
+        await self._register_one(f"own.{self.program.name}")
+        await self._register_one("shared", invoke="roundrobin")
+
+    async def _register_one(self, procedure: str, **options: Any) -> None:  # noqa: ANN401
+        """Register, and try again while that is refused because a shard is down."""
+        while True:
+            try:
+                await self.program.realm.register(procedure, self._serve, **options)
+            except Refused as refused:
+                self.program.world.check(refused.uri == UNAVAILABLE, f"register: {refused}")
+                await asyncio.sleep(0.2)
+            else:
+                return
 
     async def _serve(self, caller: str, number: int) -> list[Any]:
         self.done[caller, number] += 1

@@ -270,6 +270,32 @@ async def test_a_block_that_others_cancel_is_canceled_and_releases_its_lock(rout
         await holding
 
 
+@pytest.mark.parametrize("answer_first", [True, False])
+def test_a_lock_that_is_granted_just_when_nobody_waits_any_more_is_released(answer_first):
+    @with_router
+    async def play(router, realm, line):
+        async def hold():
+            async with realm.lock("com.lock", "me"):
+                raise AssertionError("the block must not begin")
+
+        holding = asyncio.create_task(hold())
+        _, request, *_ = await line.hears(SUBSCRIBE)
+        line.says(SUBSCRIBED, request, 11)
+        _, request, *_ = await line.hears(PUBLISH)
+        line.says(PUBLISHED, request, 640)
+        if answer_first:
+            await asyncio.sleep(0)
+        # Otherwise whoever waits is canceled, but has not heard of that when the answer is read.
+        holding.cancel()
+        while (message := await line.sent.get())[0] != PUBLISH:
+            pass
+        assert message[2]["when_id"] == 640
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+
+    play()
+
+
 @with_router
 async def test_a_function_that_yields_is_not_faster_than_the_line(router, realm, line):
     parts = []
