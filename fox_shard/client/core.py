@@ -147,7 +147,12 @@ class ClientCore:
     def publish(
         self, ticket: int, topic: str, args: Sequence[Any], kwargs: Kwargs, options: dict[str, Any]
     ) -> list[Effect]:
-        """Publish. The ticket is told of the answer, if the options say `acknowledge`."""
+        """Publish. The ticket is told of the answer, if the options say `acknowledge`.
+
+        Without a session, that fails at once, as nothing is sent in another session.
+        """
+        if not self.session:
+            return _no_session(ticket if options.get("acknowledge", False) else 0)
         request = self._number()
         sent = self._send([wamp.PUBLISH, request, options, topic, *_payload(args, kwargs)])
         if options.get("acknowledge", False):
@@ -162,7 +167,9 @@ class ClientCore:
         kwargs: Kwargs,
         options: dict[str, Any],
     ) -> list[Effect]:
-        """Call a procedure."""
+        """Call a procedure. Without a session, that fails at once."""
+        if not self.session:
+            return _no_session(ticket)
         request = self._number()
         sent = self._send([wamp.CALL, request, options, procedure, *_payload(args, kwargs)])
         self._note(request, _Request(ticket, procedure, is_call=True))
@@ -373,6 +380,10 @@ class ClientCore:
     def _forget(self, request: int) -> None:
         found = self._requests.pop(request)
         self._by_ticket.pop(found.ticket, None)
+
+
+def _no_session(ticket: int) -> list[Effect]:
+    return [Failed(ticket, ConnectionLost("The session has ended."))] if ticket else []
 
 
 def _payload(args: Sequence[Any], kwargs: Kwargs) -> list[Any]:

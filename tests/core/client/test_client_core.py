@@ -42,6 +42,24 @@ def test_a_challenge_is_answered_by_the_login():
     assert end.core.session == 9
 
 
+def test_what_is_asked_without_a_session_fails_at_once():
+    """It would have no answer, and would come before HELLO on the next connection."""
+    end = CoreEnd()
+    end.lose()
+    end.take_sent(), end.take_told()
+    end.do("publish", 1, "com.a", [1], {}, WAITS)
+    end.do("publish", 2, "com.a", [1], {}, {})
+    end.do("call", 3, "com.p", [], {}, {})
+    assert not end.take_sent()
+    one, other = end.take_told()
+    assert (one.ticket, other.ticket) == (1, 3)
+    assert isinstance(one.error, ConnectionLost)
+    end.join(8)
+    end.says(17, 1, 640)
+    end.says(50, 2, {}, [7])
+    assert end.take_told() == [Joined(8, {})]
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
