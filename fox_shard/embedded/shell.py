@@ -26,12 +26,18 @@ class JunctionShell:
     """
 
     def __init__(
-        self, junction: Junction, stores: Mapping[str, Store], report_interval: float
+        self,
+        junction: Junction,
+        stores: Mapping[str, Store],
+        report_interval: float,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """stores: of the nodes that have journals, by name, with `committed` as `on_outcome`.
 
         report_interval: seconds between two reports to the coordinator; 0: nobody wants them.
+        wall: returns seconds since 1970.
         """
+        self._wall = wall
         self._junction = junction
         self._stores = dict(stores)
         self._report_interval = report_interval
@@ -86,7 +92,7 @@ class JunctionShell:
 
     def _take_turn(self) -> None:
         now = self._loop.time()
-        for name, write in self._junction.turn(now, time.time()):
+        for name, write in self._junction.turn(now, self._wall()):
             store = self._stores.get(name)
             if store is not None:
                 store.write(write.ticket, write.changes, resume=write.resume)

@@ -12,6 +12,7 @@ from typing import Final, final
 
 from fox_shard.client.failures import LockLost, Refused
 from fox_shard.testing.client_scenarios import (
+    Host,
     client_world,
     end,
     faults_for,
@@ -35,7 +36,7 @@ LONG: Final = 600.0
 class Hold:
     """A time in which the body of a program ran. until: `inf`: it still does."""
 
-    def __init__(self, program: Program, lock: str, token: int) -> None:
+    def __init__(self, program: Host, lock: str, token: int) -> None:
         self.program = program
         self.lock = lock
         self.token = token
@@ -53,7 +54,7 @@ class Worker:
     left: how often it still wants one.
     """
 
-    def __init__(self, program: Program, times: int, holds: list[Hold]) -> None:
+    def __init__(self, program: Host, times: int, holds: list[Hold]) -> None:
         self.program = program
         self.left = times
         self._holds = holds
@@ -119,17 +120,17 @@ def _hold_locks(seed: int, *, pauses: bool) -> None:
     run.perform(faults, rng.choice((0.2, 1.0, 4.0)))
     settle(run, programs)
     world.run_until(lambda: not any(one.running for one in programs), LONG)
-    _check_tokens(world, holds)
-    _check_overlaps(world, holds, NOTICED if pauses else 0.0)
+    check_tokens(world, holds)
+    check_overlaps(world, holds, NOTICED if pauses else 0.0)
     end(run, programs)
 
 
-def _check_tokens(world: World, holds: list[Hold]) -> None:
+def check_tokens(world: World, holds: list[Hold]) -> None:
     tokens = [hold.token for hold in holds]
     world.check(len(set(tokens)) == len(tokens), f"a token came twice: {holds}", LOCKS)
 
 
-def _check_overlaps(world: World, holds: list[Hold], allowed: float) -> None:
+def check_overlaps(world: World, holds: list[Hold], allowed: float) -> None:
     """Check that whoever has the greater token begins when the others have ended.
 
     allowed: seconds for which a program may go on, as it cannot know better. While its process

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from random import Random
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 from fox_shard.client.event import Event
 from fox_shard.client.failures import ConnectionLost, Refused
 from fox_shard.config import History as Rule
+from fox_shard.testing.application import Application
 from fox_shard.testing.faults import random_fault, relink
 from fox_shard.testing.history_scenarios import Reader
 from fox_shard.testing.programs import PATIENCE, Program
@@ -34,6 +35,10 @@ SETTLING: Final = 20.0
 """Seconds after which all programs are back, whatever their back-off was."""
 
 
+Host: TypeAlias = Program | Application
+"""In which process something runs."""
+
+
 def client_world(seed: int, **more: Any) -> World:  # noqa: ANN401 - arguments of World
     """Return a world of a few processes."""
     rng = Random(f"world {seed}")
@@ -46,7 +51,7 @@ def client_world(seed: int, **more: Any) -> World:  # noqa: ANN401 - arguments o
     )
 
 
-def faults_for(run: Run, programs: list[Program], *, pauses: bool = True) -> list[Action]:
+def faults_for(run: Run, programs: Sequence[Program], *, pauses: bool = True) -> list[Action]:
     """Return what happens to processes, to programs and to the connections between these.
 
     pauses: processes may stand still, and connections fall silent, without anybody being told.
@@ -67,14 +72,14 @@ def faults_for(run: Run, programs: list[Program], *, pauses: bool = True) -> lis
     return faults
 
 
-def join(run: Run, programs: list[Program]) -> None:
+def join(run: Run, programs: Sequence[Program]) -> None:
     """Let all programs join; a program whose first connection fails would end."""
     for program in programs:
         program.run(program.realm.start())
     run.world.run_until(lambda: all(one.realm.session for one in programs))
 
 
-def settle(run: Run, programs: list[Program]) -> None:
+def settle(run: Run, programs: Sequence[Program]) -> None:
     """Let all processes link, and all programs come back and end what they do."""
     world = run.world
     world.run(max(STANDSTILLS))
@@ -84,7 +89,7 @@ def settle(run: Run, programs: list[Program]) -> None:
     world.check(not away, f"{away} are not back")
 
 
-def end(run: Run, programs: list[Program]) -> None:
+def end(run: Run, programs: Sequence[Program]) -> None:
     """End the programs, and check that no process keeps anything that hangs."""
     for program in programs:
         program.end()
@@ -101,7 +106,7 @@ class Talker:
     answers: publication id by number. keys: those of retained publishes.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Host) -> None:
         self.program = program
         self.sent: dict[int, str] = {}
         self.answers: dict[int, int] = {}
@@ -116,7 +121,10 @@ class Talker:
 
     async def _publish(self, number: int, kind: str, topic: str) -> None:
         program, rng = self.program, self.program.rng
-        options: dict[str, Any] = {"trace": True} if kind == "traced" else {}
+        # One program may follow in the same session.
+        options: dict[str, Any] = {"exclude_me": False}
+        if kind == "traced":
+            options["trace"] = True
         if rng.random() < 0.3:
             options["retain"] = True
         acknowledge = rng.random() < 0.7
@@ -138,7 +146,7 @@ class Talker:
 class Follower:
     """A program that follows everything from the beginning of the history."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Host) -> None:
         self.program = program
         self.seen: list[int] = []
         program.run(self._follow())
@@ -154,7 +162,7 @@ class Follower:
 class Watcher:
     """A program that keeps a copy of all keys. known: publication id and value by topic."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Host) -> None:
         self.program = program
         self.known: dict[str, tuple[int, Any]] = {}
         program.run(self._watch())
@@ -178,28 +186,26 @@ def programs_publish_and_follow(seed: int) -> None:
     """No acknowledged publish is lost, and who follows or watches misses nothing."""
     run = Run(client_world(seed, history=RULES))
     world, rng = run.world, run.rng
-    talkers = [Talker(Program(world, f"t{number}")) for number in range(3)]
-    followers = [Follower(Program(world, f"f{number}")) for number in range(2)]
-    watchers = [Watcher(Program(world, f"k{number}")) for number in range(2)]
-    programs = [one.program for one in talkers]
-    programs += [one.program for one in followers]
-    programs += [one.program for one in watchers]
+    programs = [Program(world, name) for name in ("t0", "t1", "t2", "f0", "f1", "k0", "k1")]
+    talkers = [Talker(program) for program in programs[:3]]
+    followers = [Follower(program) for program in programs[3:5]]
+    watchers = [Watcher(program) for program in programs[5:]]
     join(run, programs)
     parts: list[list[Action]] = [[one.publish for _ in range(20)] for one in talkers]
     run.interleave([*parts, faults_for(run, programs)], rng.choice((0.004, 0.05, 0.4)))
     settle(run, programs)
     stuck = [one.program.name for one in talkers if one.program.running]
     world.check(not stuck, f"publishes of {stuck} have no end")
-    history = _read_history(world)
+    history = read_history(world)
     for talker in talkers:
-        _check_talker(talker, history)
+        check_talker(talker, history)
     for follower in followers:
-        _check_follower(follower, history)
-    _check_watchers(world, watchers)
+        check_follower(follower, history)
+    check_watchers(world, watchers)
     end(run, programs)
 
 
-def _read_history(world: World) -> dict[int, tuple[str, str, int]]:
+def read_history(world: World) -> dict[int, tuple[str, str, int]]:
     reader = Reader(world, 0)
     reader.stopped = True  # after the first reading
     world.run_until(lambda: bool(reader.readings))
@@ -207,7 +213,7 @@ def _read_history(world: World) -> dict[int, tuple[str, str, int]]:
     return {id_: reader.seen[id_] for id_ in reader.whole or []}
 
 
-def _check_talker(one: Talker, history: dict[int, tuple[str, str, int]]) -> None:
+def check_talker(one: Talker, history: dict[int, tuple[str, str, int]]) -> None:
     name, world = one.program.name, one.program.world
     for number in one.recorded:
         found = history.get(one.answers[number])
@@ -218,7 +224,7 @@ def _check_talker(one: Talker, history: dict[int, tuple[str, str, int]]) -> None
     world.check(not twice, f"{name}'s {twice} are recorded twice", (name,))
 
 
-def _check_follower(one: Follower, history: dict[int, tuple[str, str, int]]) -> None:
+def check_follower(one: Follower, history: dict[int, tuple[str, str, int]]) -> None:
     name, world = one.program.name, one.program.world
     seen = [id_ for id_ in one.seen if id_ in history]
     about = (name, "killed", *(f"id={id_}" for id_ in set(history) - set(seen)))
@@ -231,7 +237,7 @@ def _check_follower(one: Follower, history: dict[int, tuple[str, str, int]]) -> 
         world.check(all(a < b for a, b in pairwise(order)), f"{name} saw {topic} as {order}")
 
 
-def _check_watchers(world: World, watchers: list[Watcher]) -> None:
+def check_watchers(world: World, watchers: list[Watcher]) -> None:
     there: dict[str, tuple[int, Any]] = {}
     reader = Program(world, "reader")
 
@@ -270,7 +276,7 @@ TIMEOUTS: Final = (0, 0, 0, 50, 5000)
 class Server:
     """A program with a procedure of its own, and with a part in one of all."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Host) -> None:
         self.program = program
         # How often each call has been carried out.
         self.done: Counter[tuple[str, int]] = Counter()
@@ -302,7 +308,7 @@ class Server:
 class Caller:
     """A program that calls. ended: results or failures by number."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Host) -> None:
         self.program = program
         self.called: dict[int, str] = {}
         self.ended: dict[int, object] = {}
@@ -330,9 +336,9 @@ def programs_call(seed: int) -> None:
     """Each call ends, with one answer, and procedures come back."""
     run = Run(client_world(seed))
     world, rng = run.world, run.rng
-    servers = [Server(Program(world, f"s{number}")) for number in range(3)]
-    callers = [Caller(Program(world, f"c{number}")) for number in range(2)]
-    programs = [one.program for one in servers] + [one.program for one in callers]
+    programs = [Program(world, name) for name in ("s0", "s1", "s2", "c0", "c1")]
+    servers = [Server(program) for program in programs[:3]]
+    callers = [Caller(program) for program in programs[3:]]
     procedures = ["shared", *(f"own.{one.program.name}" for one in servers)]
     join(run, programs)
     parts: list[list[Action]] = [
@@ -341,19 +347,26 @@ def programs_call(seed: int) -> None:
     run.interleave([*parts, faults_for(run, programs)], rng.choice((0.004, 0.05, 0.4)))
     settle(run, programs)
     for caller in callers:
-        _check_calls(caller, servers)
-    for procedure in procedures:
-        callers[0].call(procedure, [0])
-    world.run_until(lambda: not callers[0].program.running, 10)
-    latest = [callers[0].ended[number] for number in sorted(callers[0].called)[-len(procedures) :]]
-    for procedure, ended in zip(procedures, latest, strict=True):
-        name = procedure.removeprefix("own.")
-        well = isinstance(ended, list) and (procedure == "shared" or ended[2] == name)
-        world.check(well, f"{procedure} answers {ended!r}", (procedure,))
+        check_calls(caller, servers)
+    check_procedures(callers[0], procedures)
     end(run, programs)
 
 
-def _check_calls(caller: Caller, servers: list[Server]) -> None:
+def check_procedures(caller: Caller, procedures: list[str]) -> None:
+    """Call each procedure once more, and check that its program answers."""
+    world = caller.program.world
+    since = len(caller.called)
+    for procedure in procedures:
+        caller.call(procedure, [0])
+    latest = set(range(since + 1, len(caller.called) + 1))
+    world.run_until(lambda: latest <= set(caller.ended), 10)
+    for number, procedure in enumerate(procedures, since + 1):
+        ended, name = caller.ended[number], procedure.removeprefix("own.")
+        well = isinstance(ended, list) and (procedure == "shared" or ended[2] == name)
+        world.check(well, f"{procedure} answers {ended!r}", (procedure,))
+
+
+def check_calls(caller: Caller, servers: list[Server]) -> None:
     name, world = caller.program.name, caller.program.world
     left = set(caller.called) - set(caller.ended)
     world.check(not left, f"{name}'s {left} have no end", (name,))
@@ -362,7 +375,8 @@ def _check_calls(caller: Caller, servers: list[Server]) -> None:
         times = sum(server.done[name, number] for server in servers)
         if isinstance(ended, list):
             who = [one for one in servers if one.program.name == ended[2]]
-            right = ended[:2] == [name, number] and who and who[0].done[name, number]
+            done = any(one.done[name, number] for one in who)
+            right = ended[:2] == [name, number] and done
             world.check(right, f"{name}'s {number} at {procedure} got {ended}", (name,))
         most = 1 if procedure != "shared" else len(servers)
         world.check(times <= most, f"{name}'s {number} was carried out {times} times", (name,))

@@ -186,8 +186,7 @@ class Program:
         """Let the process stand still."""
         self.world.note(f"{self.name} is paused for {seconds:.1f} s")
         self._pauses.append((self.world.now, self.world.now + seconds))
-        self.loop.pause()
-        self.world.at(self.world.now + seconds, self.loop.go_on)
+        self.loop.pause(seconds)
 
     def paused_between(self, since: float, until: float) -> float:
         """Return for how many seconds of that time the process has stood still, at most."""

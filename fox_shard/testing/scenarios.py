@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from fox_shard.testing import (
+    application_scenarios,
     attached_scenarios,
     authorization_scenarios,
     authorizer_scenarios,
@@ -20,6 +21,7 @@ from fox_shard.testing import (
     lock_scenarios,
     meta_event_scenarios,
     meta_scenarios,
+    one_process_scenarios,
     outbox_scenarios,
     pause_scenarios,
     progressive_scenarios,
@@ -130,6 +132,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         webhook_scenarios.webhooks_post,
         webhook_scenarios.webhooks_on_a_failing_disk,
         webhook_scenarios.webhooks_with_full_queues,
+        application_scenarios.an_application_publishes_and_follows,
+        application_scenarios.an_application_calls_and_is_called,
+        application_scenarios.an_application_holds_locks,
+        one_process_scenarios.traffic_in_one_process,
+        one_process_scenarios.data_in_one_process,
+        one_process_scenarios.programs_of_one_process,
         walk.walk,
         walk.walk_with_faults,
     )

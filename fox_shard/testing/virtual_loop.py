@@ -34,8 +34,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):  # type: ignore[misc]  # no socket
         self._timing = timing
         self._failed = failed
         self._dead = False
+        # What is scheduled without a delay, and has not run.
+        self._soon: dict[asyncio.Handle, None] = {}
         # What the coroutines of a dead process still have to do to end.
         self._last: deque[asyncio.Handle] = deque()
+        self._paused_until = 0.0
         # What waits while the process is paused; None: it is not.
         self._waiting: list[asyncio.Handle] | None = None
 
@@ -48,20 +51,25 @@ class VirtualLoop(asyncio.AbstractEventLoop):  # type: ignore[misc]  # no socket
         nobody, if their connections were closed before.
         """
         self._dead = True
+        self._last += self._soon
+        self._soon.clear()
         self._waiting = None
         for _ in range(LAST_ROUNDS):
             for task in asyncio.all_tasks(self):
                 task.cancel()
             while self._last:
-                self._perform(self._last.popleft())
+                self.call(self._last.popleft()._run)  # noqa: SLF001 - as loops have to
 
-    def pause(self) -> None:
-        """Let nothing run until `go_on`."""
+    def pause(self, seconds: float) -> None:
+        """Let nothing run for so long, as SIGSTOP and SIGCONT do; then run what has waited."""
+        self._paused_until = max(self._paused_until, self._timing.now + seconds)
         if self._waiting is None:
             self._waiting = []
+        self._timing.at(self._timing.now + seconds, self._go_on)
 
-    def go_on(self) -> None:
-        """Run what has waited."""
+    def _go_on(self) -> None:
+        if self._timing.now < self._paused_until:
+            return
         waiting, self._waiting = self._waiting, None
         for handle in waiting or ():
             self._run(handle)
@@ -69,6 +77,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):  # type: ignore[misc]  # no socket
     def begin(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine in a task, from outside of the loop."""
         return asyncio.Task(coroutine, loop=self)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function at once, as a callback would."""
+        before = events._get_running_loop()  # noqa: SLF001 - as loops have to
+        events._set_running_loop(self)  # noqa: SLF001
+        try:
+            return function()
+        finally:
+            events._set_running_loop(before)  # noqa: SLF001
 
     # asyncio
 
@@ -87,6 +104,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):  # type: ignore[misc]  # no socket
         if self._dead:
             self._last.append(handle)
             return handle
+        self._soon[handle] = None
         self._timing.at(self._timing.now, lambda: self._run(handle))
         return handle
 
@@ -164,17 +182,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):  # type: ignore[misc]  # no socket
         """Do nothing: a handle that is canceled is left out when it is due."""
 
     def _run(self, handle: asyncio.Handle) -> None:
-        if self._dead or handle.cancelled():
-            return
-        if self._waiting is not None:
+        if self._waiting is not None and not self._dead:
             self._waiting.append(handle)
             return
-        self._perform(handle)
-
-    def _perform(self, handle: asyncio.Handle) -> None:
-        before = events._get_running_loop()  # noqa: SLF001 - as loops have to
-        events._set_running_loop(self)  # noqa: SLF001
-        try:
-            handle._run()  # noqa: SLF001
-        finally:
-            events._set_running_loop(before)  # noqa: SLF001
+        self._soon.pop(handle, None)
+        if self._dead or handle.cancelled():
+            return
+        self.call(handle._run)  # noqa: SLF001 - as loops have to
