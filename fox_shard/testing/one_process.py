@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import final
 
 from fox_shard.backplane.node import Node
-from fox_shard.embedded.junction import Junction
+from fox_shard.embedded.junction import Junction, Outgoing
 from fox_shard.embedded.shell import JunctionShell
 from fox_shard.store.store import WriteSet
 from fox_shard.store.write import Write
@@ -55,6 +55,29 @@ class _DiskStore:
 
 
 @final
+class _Outside:
+    """Connections of the simulated world, which reads them by itself."""
+
+    def __init__(self, send: Callable[[str, str, bytes], None]) -> None:
+        self._send = send
+
+    def start(self) -> None:
+        pass
+
+    def send(self, outgoing: Outgoing) -> None:
+        self._send(*outgoing)
+
+    def forget(self, name: str, peer: str) -> None:
+        pass
+
+    def read_on(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        pass
+
+
+@final
 class OneProcess:
     """One life of the process: its nodes, from their start to the end of all."""
 
@@ -65,11 +88,13 @@ class OneProcess:
         disks: dict[str, Disk],
         wall: Callable[[], float],
         after_turn: Callable[[], None],
+        send: Callable[[str, str, bytes], None],
         failed: Callable[[str], None],
     ) -> None:
         """nodes: in the order of their turns. wall, after_turn: as for `JunctionShell`.
 
-        failed: called with a sentence about what nobody has expected.
+        send: called with node, peer and data for an attached gateway. failed: called with a
+        sentence about what nobody has expected.
         """
         self.loop = VirtualLoop(timing, failed)  # type: ignore[abstract]
         self.junction = Junction(nodes)
@@ -77,6 +102,7 @@ class OneProcess:
 
         def begin() -> JunctionShell:
             shell = JunctionShell(self.junction, stores, 0.0, wall)
+            shell.outside = _Outside(send)
             shell.after_turn = after_turn
             shell.on_failure = lambda error: failed(f"{type(error).__name__}: {error}")
             for name in stores:

@@ -4,14 +4,15 @@ Owns: which of them hold there. Never: what happens in them. Each takes a seed, 
 them, and raises AssertionError with the trace.
 
 Where a scenario kills one process, all of the server dies and starts again; links do not break,
-because there are none. Left out are scenarios whose witnesses have to outlive a killed process, and
-those with attached gateways, which a server of one process does not have.
+because there are none, but to attached gateways, which are processes of their own. Left out are
+scenarios whose witnesses have to outlive a killed process.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from fox_shard.testing import (
+    attached_scenarios,
     authorization_scenarios,
     authorizer_scenarios,
     client_lock_scenarios,
@@ -112,6 +113,12 @@ PROGRAMS: Final[Scenarios] = (
 )
 
 
+ATTACHED: Final[Scenarios] = (
+    attached_scenarios.attached_gateways_under_load,
+    attached_scenarios.a_slow_attached_gateway,
+)
+
+
 def _run_one(scenarios: Scenarios, seed: int) -> None:
     with in_one_process():
         scenarios[seed % len(scenarios)](seed)
@@ -130,3 +137,8 @@ def data_in_one_process(seed: int) -> None:
 def programs_of_one_process(seed: int) -> None:
     """Programs over the network find what they find in a cluster."""
     _run_one(PROGRAMS, seed)
+
+
+def gateways_beside_one_process(seed: int) -> None:
+    """Attached gateways come and go beside the process, and stay while it starts again."""
+    _run_one(ATTACHED, seed)

@@ -138,6 +138,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         one_process_scenarios.traffic_in_one_process,
         one_process_scenarios.data_in_one_process,
         one_process_scenarios.programs_of_one_process,
+        one_process_scenarios.gateways_beside_one_process,
         walk.walk,
         walk.walk_with_faults,
     )

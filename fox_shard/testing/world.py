@@ -152,7 +152,9 @@ class World:
         self._process: OneProcess | None = None
         self.is_one_process = is_one_process()
         if self.is_one_process:
-            self.gateways = gateways = shards = 1
+            # Clients of any gateway are those of the only one.
+            gateways = shards = 1
+        self._real_gateways = gateways
         # Whether batches are handed over as in one process, or decoded as in a cluster.
         hands_over = Random(f"hand over {seed}").random() < HANDING_OVER or self.is_one_process
         self.terms = LinkSettings(shards=shards, credit=credit, hands_over=hands_over)
@@ -242,7 +244,7 @@ class World:
 
         If all nodes are one process, they start together.
         """
-        if not self.is_one_process:
+        if not self.is_one_process or is_attached(name):
             self._make(name)
         elif name not in self.nodes:
             for each in self.names:
@@ -254,6 +256,7 @@ class World:
                 self.disks,
                 wall=lambda: WALL + self.now,
                 after_turn=lambda: self._turned(gateway),
+                send=self._send,
                 failed=lambda what: self.check(False, what),  # noqa: FBT003 - it always raises
             )
             self.on_process(self._process)
@@ -268,7 +271,7 @@ class World:
                 number if attached else int(number),
                 realms=self.realms,
                 settings=self._settings,
-                gateways=self.gateways,
+                gateways=self._real_gateways,
                 mqtt=Mqtt(),
                 reducer=self._reducer,
                 terms=self.terms.for_attached() if attached else self.terms,
@@ -285,7 +288,7 @@ class World:
             disk = self._disk(name)
             self.nodes[name] = Shard(
                 int(number),
-                gateways=self.gateways,
+                gateways=self._real_gateways,
                 terms=self.terms,
                 rpc=Rpc(queue_limit=self._queue_limit),
                 limits=self._limits,
@@ -319,7 +322,7 @@ class World:
         self.note(f"{name} starts")
         node = self.nodes[name]
         self.on_start(node)
-        if self.is_one_process:
+        if self.is_one_process and not attached:
             return
         if node.journal is not None:
             self._disk(name).open(lambda ticket, why: self._committed(node, ticket, why))
@@ -334,9 +337,9 @@ class World:
 
     def gateway_name(self, number: int) -> str:
         """Return the name of the gateway of that number, which is or was running."""
-        if self.is_one_process:
-            return self.names[0]
         others = number - self.gateways
+        if self.is_one_process and others < 0:
+            return self.names[0]
         return f"gateway-{number}" if others < 0 else self.attached[others]
 
     def _running(self) -> frozenset[str]:
@@ -359,13 +362,13 @@ class World:
 
     def kill(self, name: str) -> None:
         """Kill a process, as SIGKILL does; all data on the way to or from it is lost."""
-        if self._process is not None:
+        if is_attached(name) or not self.is_one_process:
+            self._kill(name)
+        elif self._process is not None:
             self._process.loop.die()
             self._process = None
             for each in self.names:
                 self._kill(each)
-        elif not self.is_one_process:
-            self._kill(name)
 
     def _kill(self, name: str) -> None:
         self.note(f"{name} is killed")
@@ -387,7 +390,7 @@ class World:
         """
         if name not in self.nodes or name in self._paused:
             return
-        if self._process is not None:
+        if self._process is not None and not is_attached(name):
             self._process.loop.pause(seconds)
             for each in self.names:
                 self._pause(each, seconds, busy=busy)
@@ -457,13 +460,16 @@ class World:
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of processes that have a link with each other."""
-        names = [] if self.is_one_process else [*sorted(self._running()), *self.names]
-        return [
+        names = [*sorted(self._running()), *self.names]
+        pairs = [
             (one, other)
             for i, one in enumerate(names)
             for other in names[i + 1 :]
             if not one[:7] == other[:7] == "gateway"
         ]
+        if self.is_one_process:
+            return [pair for pair in pairs if is_attached(pair[0])]
+        return pairs
 
     def _peers(self, name: str) -> set[str]:
         links = self.nodes[name].health()["links"]
@@ -504,7 +510,7 @@ class World:
 
     def turn(self, name: str) -> None:
         """Schedule the end of the process's turn, when `flush` is called; once per turn."""
-        if self._process is not None:
+        if self._process is not None and not is_attached(name):
             self._process.shell.schedule(name)
         elif name not in self._turning:
             self._turning.add(name)
