@@ -14,20 +14,12 @@ from raw_wamp import CALL, PUBLISH, PUBLISHED, RESULT, RawWamp
 from user_file import FAILED, PASSWORD, PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
 from wamp_peers import KINDS
 
-from fox_shard.client import Unreachable, connect
-from fox_shard.client.login import Key, Ticket
-from fox_shard.client.password import Password
-
 
 @pytest.fixture(scope="module")
 def user_file(tmp_path_factory):
     file = UserFile(tmp_path_factory.mktemp("users"))
     file.add("peter", "dev", "--wampcra")
     file.add("mary@example.com", "ops")
-    file.add("pat", "dev", "--scram", "pbkdf2")
-    plain = '[[user]]\nname = "plain"\nrealm = "realm1"\nrole = "dev"\n'
-    with file.path.open("a") as text:
-        text.write(f'{plain}[user.wampcra]\nkey = "{PASSWORD}"\n')
     file.fox("key", "bot", "--realm", "realm1", "--role", "machine", "--pubkey", PUBLIC_KEY)
     return file
 
@@ -237,29 +229,3 @@ def test_a_gateway_does_not_start_with_a_file_that_it_cannot_read(tmp_path):
     )
     assert run.returncode == 1
     assert "user[0].name: Expected `str`, got `int`" in run.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "method", "login"),
-    [
-        ("peter", "wamp-scram", {"user": "peter", "password": PASSWORD}),
-        ("pat", "wamp-scram", {"user": "pat", "password": PASSWORD}),
-        ("plain", "wampcra", {"user": "plain", "password": PASSWORD}),
-        ("peter", "scram", {"login": Password("peter", PASSWORD, ["scram"])}),
-        ("pat", "scram", {"login": Password("pat", PASSWORD, ["scram"])}),
-        ("peter", "wampcra", {"login": Password("peter", PASSWORD, ["wampcra"])}),
-        ("peter", "ticket", {"login": Ticket("peter", PASSWORD)}),
-        ("bot", "cryptosign", {"login": Key("bot", bytes.fromhex(PRIVATE_KEY))}),
-    ],
-)
-async def test_the_client_for_programs_logs_in(cluster, name, method, login):
-    async with connect(f"ws://127.0.0.1:{cluster.websocket}/ws", "realm1", **login) as realm:
-        assert (realm.details["authid"], realm.details["authmethod"]) == (name, method)
-
-
-@pytest.mark.parametrize("methods", [["wamp-scram"], ["scram"], ["wampcra"], ["ticket"]])
-async def test_the_client_for_programs_is_told_that_a_password_is_wrong(cluster, methods):
-    wrong = Password("peter", "wrong", methods)
-    with pytest.raises(Unreachable, match="does not let us into 'realm1'"):
-        async with connect(f"ws://127.0.0.1:{cluster.websocket}/ws", "realm1", login=wrong):
-            pass
