@@ -32,7 +32,7 @@ def challenge(**changed):
     return {"nonce": NONCE + server, "salt": SALT, "kdf": "pbkdf2", "iterations": 4096, **changed}
 
 
-@pytest.mark.cites("advanced.authentication_scram.14")
+@pytest.mark.cites("advanced.authentication_scram.11")
 def test_the_vector_of_rfc_7677():
     """RFC 7677, section 3, which WAMP #wamp-scram says its implementations are tested with."""
     attempt = attempt_of()
@@ -54,6 +54,7 @@ def test_the_vector_of_rfc_7677():
         {"authextra": {"verifier": "é"}},
     ],
 )
+@pytest.mark.cites("advanced.authentication_scram.15")
 def test_a_router_that_does_not_know_the_password_is_not_believed(welcome):
     attempt = attempt_of()
     attempt.answer("wamp-scram", challenge())
@@ -171,6 +172,7 @@ def test_a_challenge_of_wampcra_that_could_harm_is_not_answered(extra, why):
 # Which methods
 
 
+@pytest.mark.cites("advanced.authentication_cra.1", "advanced.authentication_cra.2")
 @pytest.mark.parametrize(
     ("url", "private"),
     [
@@ -192,6 +194,7 @@ def test_a_password_is_sent_only_where_nobody_listens(url, private):
     assert offered[:3] == ["wamp-scram", "scram", "wampcra"]
     assert ("ticket" in offered) is private
     assert ("anonymous" in offered) is private
+    assert login_at(url, "ann", PASSWORD).begin().details["authid"] == "ann"
 
 
 def test_the_core_does_not_answer_a_method_that_was_not_offered():
@@ -225,6 +228,21 @@ def test_the_core_has_the_proof_made_and_checks_the_router():
     assert lost == Lost(hangup.why)
     assert end.take_sent() == [[3, {}, "wamp.error.authentication_failed"]]
     assert end.core.session == 0
+
+
+@pytest.mark.cites("advanced.authentication_scram.9", "advanced.authentication_scram.10")
+def test_a_challenge_that_is_not_answered_aborts():
+    end = CoreEnd(Password("user", PASSWORD), joins=False)
+    end.do("opened")
+    end.take_sent()
+    end.says(4, "wamp-scram", challenge(nonce="AAAA"))
+    (prove,) = end.take_told()
+    with pytest.raises(LoginFailed) as failed:
+        prove.attempt.answer(prove.method, prove.extra)
+    end.do("proves", prove.attempt, failed.value)
+    assert end.take_sent() == [[3, {}, "wamp.error.authentication_failed"]]
+    hangup, _ = end.take_told()
+    assert hangup == Hangup(str(failed.value))
 
 
 def test_a_proof_of_an_earlier_connection_is_not_sent():
