@@ -38,8 +38,11 @@ class LinkSettings(Struct, frozen=True):
     attached_buffer: int = 32 << 20
 
     def for_attached(self) -> "LinkSettings":
-        """Return the settings of the links of an attached gateway, at both ends."""
-        return replace(self, peer_timeout=self.attached_timeout)
+        """Return the settings of the links of an attached gateway, at both ends.
+
+        It is a process of its own, also beside a server that is one process.
+        """
+        return replace(self, peer_timeout=self.attached_timeout, hands_over=False)
 
 
 class LinkEvent(Enum):

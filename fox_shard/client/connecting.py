@@ -11,7 +11,8 @@ from typing import Final
 from fox_shard.client.backoff import Backoff
 from fox_shard.client.core import ClientCore
 from fox_shard.client.engine import Engine
-from fox_shard.client.login import Certificate, Login, Password
+from fox_shard.client.login import Certificate, Login
+from fox_shard.client.password import login_at
 from fox_shard.client.realm import Realm
 from fox_shard.client.tls import SYSTEM, Tls
 from fox_shard.client.websocket import dial_of
@@ -37,15 +38,16 @@ async def connect(
 ) -> AsyncIterator[Realm]:
     """Be in a realm during a block: `async with connect("ws://…/ws", "realm1") as realm:`.
 
-    url: ws://…, wss://… or unix:/path. user, password: who logs in; login: another way to do so
-    (see `login`); neither: the user of the certificate in `tls`, or else an anonymous client.
+    url: ws://…, wss://… or unix:/path. user, password: who logs in, without telling the password
+    if there is no TLS (see `login_at`); login: another way to do so (see `login`, `password`);
+    neither: the user of the certificate in `tls`, or else an anonymous client.
     patience: seconds of silence after which the connection counts as lost. buffer: bytes that may
     wait for the program's readers, before no more is read from the connection.
 
     Raises Unreachable if the first connection fails. Later ones are tried until the block ends.
     """
     if user is not None:
-        login = Password(user, password)
+        login = login_at(url, user, password)
     elif login is None and tls.certificate:
         login = Certificate()
     core = ClientCore(realm, login, random.random)

@@ -23,10 +23,11 @@ from fox_shard.client.effects import (
     Joined,
     Lost,
     Progressed,
+    Prove,
     Send,
 )
-from fox_shard.client.failures import ConnectionLost, Refused
-from fox_shard.client.login import Login
+from fox_shard.client.failures import ConnectionLost, LoginFailed, Refused
+from fox_shard.client.login import Answer, Attempt, Login
 from fox_shard.client.standing import Standing
 from fox_shard.gateway.wamp import messages as wamp
 
@@ -82,6 +83,8 @@ class ClientCore:
         """login: None: as an anonymous client. chance: returns random numbers from 0 to 1."""
         self._realm = realm
         self._login = login
+        # How the client logs in on the present connection.
+        self._attempt: Attempt | None = None
         # Bytes of the longest message that can be sent.
         self.longest: float = inf
         self.session = 0
@@ -107,7 +110,8 @@ class ClientCore:
         """Begin a session on a new connection."""
         self._connected = True
         self._next_request = 0
-        details = self._login.details if self._login is not None else {}
+        self._attempt = None if self._login is None else self._login.begin()
+        details = self._attempt.details if self._attempt is not None else {}
         hello = [wamp.HELLO, self._realm, {"roles": ROLES, "agent": "fox-shard", **details}]
         return [self._send(hello)]
 
@@ -143,7 +147,12 @@ class ClientCore:
     def publish(
         self, ticket: int, topic: str, args: Sequence[Any], kwargs: Kwargs, options: dict[str, Any]
     ) -> list[Effect]:
-        """Publish. The ticket is told of the answer, if the options say `acknowledge`."""
+        """Publish. The ticket is told of the answer, if the options say `acknowledge`.
+
+        Without a session, that fails at once, as nothing is sent in another session.
+        """
+        if not self.session:
+            return _no_session(ticket if options.get("acknowledge", False) else 0)
         request = self._number()
         sent = self._send([wamp.PUBLISH, request, options, topic, *_payload(args, kwargs)])
         if options.get("acknowledge", False):
@@ -158,7 +167,9 @@ class ClientCore:
         kwargs: Kwargs,
         options: dict[str, Any],
     ) -> list[Effect]:
-        """Call a procedure."""
+        """Call a procedure. Without a session, that fails at once."""
+        if not self.session:
+            return _no_session(ticket)
         request = self._number()
         sent = self._send([wamp.CALL, request, options, procedure, *_payload(args, kwargs)])
         self._note(request, _Request(ticket, procedure, is_call=True))
@@ -233,18 +244,46 @@ class ClientCore:
 
     def _join(self, message: list[Any]) -> list[Effect]:
         match message:
-            case [wamp.CHALLENGE, method, dict(extra)] if (
-                self._login is not None and method == self._login.method
+            case [wamp.CHALLENGE, str(method), dict(extra)] if (
+                self._attempt is not None and method in self._attempt.methods
             ):
-                return [self._send([wamp.AUTHENTICATE, self._login.signature(extra), {}])]
+                return self._challenged(self._attempt, method, extra)
             case [wamp.WELCOME, int(session), dict(details)]:
-                self.session = session
-                return [Joined(session, details), *self._standing.joined()]
+                return self._welcomed(session, details)
             case [wamp.ABORT, dict(details), str(reason), *_]:
                 why = details.get("message", reason)
                 return [Hangup(f"The router does not let us into {self._realm!r}: {why}.")]
             case _:
                 return [Hangup("The router answers HELLO with something else than WELCOME.")]
+
+    def _challenged(self, attempt: Attempt, method: str, extra: dict[str, Any]) -> list[Effect]:
+        if not attempt.is_quick(method):
+            return [Prove(attempt, method, extra)]
+        answer = attempt.answer(method, extra)
+        assert isinstance(answer, Answer)
+        return self.proves(attempt, answer)
+
+    def proves(self, attempt: Attempt, answer: Answer | LoginFailed) -> list[Effect]:
+        """Answer a challenge (see `Prove`). A failure is told to the router, and hangs up."""
+        if attempt is not self._attempt or not self._connected or self.session:
+            return []  # It was for an earlier connection.
+        if isinstance(answer, LoginFailed):
+            return self._disbelieve(answer)
+        return [self._send([wamp.AUTHENTICATE, answer.signature, answer.extra])]
+
+    def _disbelieve(self, error: LoginFailed) -> list[Effect]:
+        # The sentence is for the program; a router that is none learns nothing from it.
+        abort = [wamp.ABORT, {}, "wamp.error.authentication_failed"]
+        return [self._send(abort), Hangup(str(error))]
+
+    def _welcomed(self, session: int, details: dict[str, Any]) -> list[Effect]:
+        if self._attempt is not None:
+            try:
+                self._attempt.check(details)
+            except LoginFailed as error:
+                return self._disbelieve(error)
+        self.session = session
+        return [Joined(session, details), *self._standing.joined()]
 
     def _take(self, message: list[Any], size: int, now: float) -> list[Effect]:
         match message:
@@ -341,6 +380,10 @@ class ClientCore:
     def _forget(self, request: int) -> None:
         found = self._requests.pop(request)
         self._by_ticket.pop(found.ticket, None)
+
+
+def _no_session(ticket: int) -> list[Effect]:
+    return [Failed(ticket, ConnectionLost("The session has ended."))] if ticket else []
 
 
 def _payload(args: Sequence[Any], kwargs: Kwargs) -> list[Any]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from fox_shard.client.event import Event
 from fox_shard.client.failures import Failure
+from fox_shard.client.login import Attempt
 
 
 class Send(Struct, frozen=True):
@@ -24,6 +25,17 @@ class Hangup(Struct, frozen=True):
     """Close the connection: the session is over, or never began. why: a sentence."""
 
     why: str
+
+
+class Prove(Struct, frozen=True):
+    """Have the attempt answer the challenge, not in the event loop; then call `ClientCore.proves`.
+
+    method, extra: of CHALLENGE.
+    """
+
+    attempt: Attempt
+    method: str
+    extra: dict[str, Any]
 
 
 class Joined(Struct, frozen=True):
@@ -96,6 +108,7 @@ class Interrupted(Struct, frozen=True):
 Effect: TypeAlias = (
     Send
     | Hangup
+    | Prove
     | Joined
     | Lost
     | Answered

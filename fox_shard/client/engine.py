@@ -27,10 +27,12 @@ from fox_shard.client.effects import (
     Lost,
     Over,
     Progressed,
+    Prove,
     Send,
 )
-from fox_shard.client.failures import ConnectionLost, Failure, Unreachable
+from fox_shard.client.failures import ConnectionLost, Failure, LoginFailed, Unreachable
 from fox_shard.client.inbox import Buffer, Inbox
+from fox_shard.client.login import Answer
 from fox_shard.client.transport import Dial, Transport
 
 _log = logging.getLogger("fox.client")
@@ -72,6 +74,8 @@ class Engine:
         self._backoff = backoff
         self._tickets = count(1)
         self._futures: dict[int, asyncio.Future[list[Any]]] = {}
+        # Ticket -> what is told of an answer that comes when whoever waits has been canceled.
+        self._late: dict[int, Callable[[list[Any]], None]] = {}
         self._inboxes: dict[int, Inbox[Any]] = {}
         # Ticket -> what is told that a registration or subscription has ended.
         self.on_over: dict[int, Callable[[Failure | None], None]] = {}
@@ -85,6 +89,7 @@ class Engine:
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._proving: asyncio.Task[None] | None = None
         self._ever_joined = False
         # Why there has never been a session.
         self._failure: Unreachable | None = None
@@ -100,6 +105,7 @@ class Engine:
             Joined: self._has_joined,
             Lost: self._is_lost,
             Hangup: self._hangs_up,
+            Prove: self._proves,
         }
 
     @property
@@ -190,6 +196,8 @@ class Engine:
             self._finish_writing()
             await asyncio.wait((writer,), timeout=FAREWELL)
             writer.cancel()
+            if self._proving is not None:
+                self._proving.cancel()
             self._forget_unsent()
             await transport.close()
         if writer.done() and not writer.cancelled():
@@ -285,12 +293,14 @@ class Engine:
         """Ask for something, and wait for the answer. Raises Failure.
 
         asks: the answer is a message, which may be behind others that have not been read. late:
-        called with an answer that has come just before whoever waits for it was canceled.
+        called with an answer that has come just before, or just after, whoever waits for it was
+        canceled.
         """
         self.begin()
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         effects = make(ticket)
         self._futures[ticket] = future
+        self._late[ticket] = late
         if asks:
             self.buffer.asks()
         try:
@@ -301,7 +311,7 @@ class Engine:
                 late(future.result())
             raise
         finally:
-            del self._futures[ticket]
+            del self._futures[ticket], self._late[ticket]
             if asks:
                 self.buffer.answered()
 
@@ -382,6 +392,21 @@ class Engine:
     def _interrupted(self, effect: Interrupted) -> None:
         self.invocations.interrupted(effect.request)
 
+    def _proves(self, effect: Prove) -> None:
+        self._proving = asyncio.create_task(self._prove(effect))
+
+    async def _prove(self, effect: Prove) -> None:
+        attempt = effect.attempt
+        try:
+            found = await asyncio.to_thread(attempt.answer, effect.method, effect.extra)
+            answer: Answer | LoginFailed = found if isinstance(found, Answer) else await found
+        except LoginFailed as error:
+            answer = error
+        except Exception as error:  # noqa: BLE001 - such as no memory for a hash
+            _log.exception("The challenge cannot be answered.")
+            answer = LoginFailed(f"The challenge cannot be answered: {error!r}.")
+        self.perform(self.core.proves(attempt, answer))
+
     def _has_joined(self, effect: Joined) -> None:
         self._ever_joined = True
         self.details = effect.details
@@ -399,5 +424,10 @@ class Engine:
 
     def _resolve(self, ticket: int, fields: list[Any]) -> None:
         future = self._futures.get(ticket)
-        if future is not None and not future.done():
+        if future is None:
+            return
+        if future.cancelled():
+            # The task that waits has been canceled, but has not run since.
+            self._late[ticket](fields)
+        elif not future.done():
             future.set_result(fields)

@@ -24,6 +24,10 @@ class CannotConnect(Unreachable):
     """There is no router at the address."""
 
 
+class LoginFailed(Unreachable):
+    """The client cannot prove who it is, or the router has not proved itself."""
+
+
 class ConnectionLost(Failure):
     """The session has ended, although this client did not end it.
 

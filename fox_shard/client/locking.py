@@ -117,6 +117,8 @@ class Lock:
             why = await self._loss()
         except Failure as error:
             why = str(error)
+            # It may still be ours, but nobody would notice when it is not.
+            self._engine.perform(self._erasure(0, self._token))
         self._lost = LockLost(f"The lock {self._name} is lost: {why}")
         self._canceled = True
         holder.cancel()

@@ -103,12 +103,12 @@ class State:
 
 @final
 class Following:
-    """A subscription with `after`, which goes on behind the last event of each shard."""
+    """A subscription with `after`, which goes on behind the last recorded event of each shard."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
         after = options["after"]
-        # Publication id modulo SHARDS -> the highest one that the program has been shown.
+        # Publication id modulo SHARDS -> the highest recorded one that the program has been shown.
         self._seen: dict[int, int] = {}
         self._resumed = False
         if isinstance(after, list):
@@ -127,7 +127,8 @@ class Following:
 
     def shows(self, event: Event) -> bool:
         """Note an event, which is new, since the server sends only what is behind `after`."""
-        if not event.details.get("retained"):
+        # One that is not recorded may come before a recorded one that waits for the disk.
+        if event.details.get("recorded"):
             self._note(event.publication)
         return True
 

@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from fox_shard.client.connection import Connection
 from fox_shard.client.event import Event, event_of
-from fox_shard.client.failures import ConnectionLost, NoAnswer, Refused, Unreachable
-from fox_shard.client.login import Login
+from fox_shard.client.failures import ConnectionLost, LoginFailed, NoAnswer, Refused, Unreachable
+from fox_shard.client.login import Answer, Login
 from fox_shard.client.tls import SYSTEM, Tls
 from fox_shard.gateway.wamp import messages as wamp
 
@@ -249,15 +249,21 @@ class Session:
         return True
 
     def _join(self, realm: str, login: Login | None) -> int:
-        details = login.details if login is not None else {}
+        attempt = login.begin() if login is not None else None
+        details = attempt.details if attempt is not None else {}
         self._send(wamp.HELLO, realm, {"roles": ROLES, "agent": "fox", **details})
         answer = self._read(time.monotonic() + ANSWER)
         match answer:
-            case [wamp.CHALLENGE, method, dict(extra)] if login and method == login.method:
-                self._send(wamp.AUTHENTICATE, login.signature(extra), {})
+            case [wamp.CHALLENGE, method, dict(extra)] if attempt and method in attempt.methods:
+                proof = attempt.answer(method, extra)
+                if not isinstance(proof, Answer):
+                    raise LoginFailed("A blocking client cannot await a token.")
+                self._send(wamp.AUTHENTICATE, proof.signature, proof.extra)
                 answer = self._read(time.monotonic() + ANSWER)
         match answer:
-            case [wamp.WELCOME, int(session), *_]:
+            case [wamp.WELCOME, int(session), dict(details), *_]:
+                if attempt is not None:
+                    attempt.check(details)
                 return session
             case [wamp.ABORT, dict(details), str(reason), *_]:
                 why = details.get("message", reason)

@@ -183,6 +183,8 @@ _NO_SETTINGS = (
     "FOX_CA",
     "FOX_CERT",
     "FOX_KEY",
+    "FOX_AUTH",
+    "FOX_TOKEN_FILE",
     "FOX_CONTEXT",
 )
 """Variables of the command `fox`, which are about one client and not about the server."""

@@ -11,13 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from fox_shard.backplane.links import IsWorking
 from fox_shard.config import Config
 from fox_shard.datadir import opening
 from fox_shard.embedded.configuring import Configured
 from fox_shard.embedded.junction import Junction
 from fox_shard.embedded.node_health import health_of
+from fox_shard.embedded.outside import AttachedWires
 from fox_shard.embedded.parts import Health, Parts
 from fox_shard.embedded.shell import JunctionShell
+from fox_shard.runtime.attached_names import running_in
 from fox_shard.runtime.client_side import ClientSide, load_functions
 from fox_shard.runtime.coordinator_core import make_coordinator
 from fox_shard.runtime.gateway_core import make_gateway
@@ -28,7 +31,9 @@ from fox_shard.runtime.metrics import report_interval, send_metrics
 from fox_shard.runtime.name_lock import hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import read_schemas
+from fox_shard.runtime.server_file import Server, write_server
 from fox_shard.runtime.shard_core import make_shard
+from fox_shard.runtime.watchdog import working_peers
 from fox_shard.worker.instance import load_work
 from fox_shard.worker.worker import NAME as WORKER
 
@@ -51,8 +56,7 @@ async def make_joined(configured: Configured, undo: AsyncExitStack) -> Parts:
 
 
 async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncExitStack) -> Parts:
-    loop = asyncio.get_running_loop()
-    schemas = read_schemas(config)
+    loop, schemas = asyncio.get_running_loop(), read_schemas(config)
     of_shard, generation = await opening.open_shard(
         0, config, lambda ticket, why: shell.committed("shard-0", ticket, why)
     )
@@ -67,33 +71,37 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
     unused_stores.callback(of_coordinator.store.close)
     stores["coordinator"] = of_coordinator.store
     logins = Logins(config, "gateway-0")
-    functions = load_functions(config, folder)
-    works = load_work(config, folder)
+    functions, works = load_functions(config, folder), load_work(config, folder)
     terms = link_settings(config, generation, hands_over=True)
     gateway = make_gateway(0, config, terms, new_incarnation(), logins.users, loop.time(), _always)
+    incarnations = {name: new_incarnation() for name in ("shard-0", "coordinator")}
+    running, working = running_in(Path(config.run_dir)), _working(config)
     # There may be millions of rows.
     shard = await asyncio.to_thread(
         make_shard,
         0,
         config,
         terms,
-        new_incarnation(),
+        incarnations["shard-0"],
         of_shard.store,
         loop.time(),
-        _always,
+        working,
+        running,
     )
     coordinator = await asyncio.to_thread(
         make_coordinator,
         config,
         terms,
-        new_incarnation(),
+        incarnations["coordinator"],
         of_coordinator.store,
         schemas,
         loop.time(),
-        _always,
+        working,
+        running,
     )
     junction = Junction([gateway, coordinator, shard])
     shell = JunctionShell(junction, stores, report_interval(config))
+    _let_attach(shell, junction, incarnations, Server(generation, str(folder), config))
     # From here on the shell closes the stores.
     unused_stores.pop_all()
     undo.push_async_callback(shell.stop)
@@ -118,6 +126,15 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
     )
 
 
+def _let_attach(
+    shell: JunctionShell, junction: Junction, incarnations: Mapping[str, int], server: Server
+) -> None:
+    """Let gateways be attached beside the process."""
+    run_dir = Path(server.config.run_dir)
+    shell.outside = AttachedWires(junction, shell, run_dir, incarnations)
+    write_server(run_dir, server)
+
+
 def _health(
     junction: Junction, clients: ClientSide, schedule: Callable[[str], None]
 ) -> dict[str, Health]:
@@ -131,6 +148,12 @@ def _health(
     of_router: Mapping[str, object] = {"name": ROUTER, "status": "ok"}
     answers[ROUTER] = lambda: of_router
     return answers
+
+
+def _working(config: Config) -> IsWorking:
+    """Return what tells of attached gateways whether they work; the other nodes are ours."""
+    beside = working_peers(Path(config.run_dir), config.backplane)
+    return lambda peer, incarnation, now: peer in NODES or beside(peer, incarnation, now)
 
 
 def _always(_peer: str, _incarnation: int, _now: float) -> bool:

@@ -6,12 +6,13 @@ event loop. Never: what a node decides; sockets, stores, clocks.
 A batch that a node has for another one is handled at once, in the same turn of the event loop,
 which so lasts for the whole way of a message: from the gateway that has read it to the shard, and
 back to the gateway that writes it. There is no connection that could break, so a pair of links
-lasts as long as the process.
+lasts as long as the process. Only the links to attached gateways may break.
 """
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, final
 
+from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.parcel import batch_of
 from fox_shard.store.write import Write
@@ -24,6 +25,14 @@ after the gateway has said that it has delivered.
 """
 
 
+class Outgoing(NamedTuple):
+    """A batch of the node of that name for a peer in another process."""
+
+    name: str
+    peer: str
+    data: bytes
+
+
 class NodeWrite(NamedTuple):
     """A transaction for the store of the node of that name."""
 
@@ -33,12 +42,16 @@ class NodeWrite(NamedTuple):
 
 @final
 class Junction:
-    """Nodes that talk to each other, and to nobody else. now: monotonic seconds."""
+    """Nodes that talk to each other, and to attached gateways, which are processes of their own.
+
+    outgoing: what they have for these; whoever sends it removes it. now: monotonic seconds.
+    """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
-        """nodes: in the order of their turns, each with links to others of them only."""
+        """nodes: in the order of their turns."""
         self.nodes = tuple(nodes)
         self._by_name = {node.name: node for node in nodes}
+        self.outgoing: list[Outgoing] = []
         # The nodes that something has happened to since their last turns.
         self._stirred: set[str] = set()
 
@@ -54,6 +67,16 @@ class Junction:
 
     def stir(self, name: str) -> None:
         """Let the node of that name take part in the next turn, as something has come for it."""
+        self._stirred.add(name)
+
+    def receive(self, name: str, batch: Batch, size: int, now: float, wall: float) -> None:
+        """Give a node a batch from another process. size: bytes."""
+        self._by_name[name].receive(batch, size, now, wall)
+        self._stirred.add(name)
+
+    def connection_lost(self, name: str, peer: str, now: float) -> None:
+        """Tell a node that nothing can be sent to that peer now."""
+        self._by_name[name].connection_lost(peer, now)
         self._stirred.add(name)
 
     def tick(self, now: float) -> None:
@@ -77,9 +100,7 @@ class Junction:
                 if name not in stirred:
                     continue
                 stirred.discard(name)
-                for peer, data in node.flush(now):
-                    self._by_name[peer].receive(batch_of(data), len(data), now, wall)
-                    stirred.add(peer)
+                self._flush(node, now, wall)
                 if node.journal is not None:
                     write = node.journal.take(now)
                     if write is not None:
@@ -87,3 +108,13 @@ class Junction:
             if not stirred:
                 break
         return writes
+
+    def _flush(self, node: Node, now: float, wall: float) -> None:
+        """Hand over what the node has for others."""
+        for peer, data in node.flush(now):
+            other = self._by_name.get(peer)
+            if other is None:
+                self.outgoing.append(Outgoing(node.name, peer, data))
+            else:
+                other.receive(batch_of(data), len(data), now, wall)
+                self._stirred.add(peer)

@@ -25,8 +25,17 @@ from fox_shard.gateway.core import Gateway
 class LocalClients:
     """The realms and connections in the process of one gateway."""
 
-    def __init__(self, gateway: Gateway, schedule: Callable[[], None]) -> None:
-        """schedule: lets a turn of the gateway follow, behind which `collect` must be called."""
+    def __init__(
+        self,
+        gateway: Gateway,
+        schedule: Callable[[], None],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """schedule: lets a turn of the gateway follow, behind which `collect` must be called.
+
+        chance: returns random numbers from 0 to 1.
+        """
+        self._chance = chance
         self._gateway = gateway
         self._schedule = schedule
         self._realms: dict[str, Realm] = {}
@@ -49,10 +58,10 @@ class LocalClients:
                 raise Unreachable("The router does not run.")
             return LocalTransport(self.connect, lambda: engine.buffer.held)
 
-        core = ClientCore(name, None, random.random)
+        core = ClientCore(name, None, self._chance)
         # What does not fit into the buffer waits for the application, too; the gateway counts both.
         buffer = self._gateway.settings.outbound_limit // 4
-        engine = Engine(core, dial, Backoff(random.random), buffer)
+        engine = Engine(core, dial, Backoff(self._chance), buffer)
         return Realm(engine)
 
     def connect(self, client: Client) -> LocalConnection:

@@ -8,12 +8,31 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import final
+from typing import Protocol, final
 
-from fox_shard.embedded.junction import Junction
+from fox_shard.embedded.junction import Junction, Outgoing
 from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.tick_timer import TickTimer
 from fox_shard.store.store import Store
+
+
+class Outside(Protocol):
+    """The connections to processes beside this one."""
+
+    def start(self) -> None:
+        """Begin to read."""
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Send a batch, or say at once that this is not possible now."""
+
+    def forget(self, name: str, peer: str) -> None:
+        """Forget the connection of a node to a peer that is gone for good."""
+
+    def read_on(self) -> bool:
+        """Read what the event loop would not notice; return whether there is more."""
+
+    def stop(self) -> None:
+        """Close all."""
 
 
 @final
@@ -26,12 +45,20 @@ class JunctionShell:
     """
 
     def __init__(
-        self, junction: Junction, stores: Mapping[str, Store], report_interval: float
+        self,
+        junction: Junction,
+        stores: Mapping[str, Store],
+        report_interval: float,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """stores: of the nodes that have journals, by name, with `committed` as `on_outcome`.
 
         report_interval: seconds between two reports to the coordinator; 0: nobody wants them.
+        wall: returns seconds since 1970.
         """
+        # Set before `start`, if there is any.
+        self.outside: Outside | None = None
+        self._wall = wall
         self._junction = junction
         self._stores = dict(stores)
         self._report_interval = report_interval
@@ -50,6 +77,8 @@ class JunctionShell:
 
     def start(self) -> None:
         """Begin to turn."""
+        if self.outside is not None:
+            self.outside.start()
         self._tick()
         if self._report_interval:
             self._report_later()
@@ -69,7 +98,7 @@ class JunctionShell:
         self._guard(lambda: self._journals[name].outcome(ticket, why, self._loop.time()))
         self.schedule(name)
 
-    def _guard(self, action: Callable[[], None]) -> None:
+    def _guard(self, action: Callable[[], object]) -> None:
         """Do something with the nodes. What it raises ends all turns."""
         if self._stopped:
             return
@@ -86,10 +115,12 @@ class JunctionShell:
 
     def _take_turn(self) -> None:
         now = self._loop.time()
-        for name, write in self._junction.turn(now, time.time()):
+        for name, write in self._junction.turn(now, self._wall()):
             store = self._stores.get(name)
             if store is not None:
                 store.write(write.ticket, write.changes, resume=write.resume)
+        if self.outside is not None:
+            self._send(self.outside)
         self.after_turn()
         for node in self._junction.nodes:
             if node.notices:
@@ -99,6 +130,26 @@ class JunctionShell:
             self._loop.call_soon(self._turn)
         self._turned.set()
         self._timer.arm(self._junction.due, now)
+
+    def _send(self, outside: Outside) -> None:
+        outgoing = self._junction.outgoing
+        for batch in outgoing:
+            outside.send(batch)
+        outgoing.clear()
+        for node in self._junction.nodes:
+            for peer in node.forgotten:
+                outside.forget(node.name, peer)
+            node.forgotten.clear()
+        if outside.read_on() and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def guard(self, action: Callable[[], object]) -> None:
+        """Do something with the nodes, and let a turn follow. What it raises ends all turns."""
+        self._guard(action)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
 
     def _tick(self) -> None:
         self._guard(lambda: self._junction.tick(self._loop.time()))
@@ -142,5 +193,7 @@ class JunctionShell:
         await asyncio.sleep(0)
         self._stopped = True
         self._timer.cancel()
+        if self.outside is not None:
+            self.outside.stop()
         if self._reports is not None:
             self._reports.cancel()

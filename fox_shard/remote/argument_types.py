@@ -9,6 +9,9 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+AUTH: Final = ("scram", "wampcra", "ticket")
+"""How a password may be proved."""
+
 NOTATION: Final = (
     "Topics are in the notation of WAMP, a.b, or of MQTT, a/b. What has dots and slashes is WAMP's,"
     " unless mqtt: stands before it; wamp: stands before what has only slashes and is WAMP's."

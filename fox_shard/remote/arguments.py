@@ -16,7 +16,7 @@ from fox_shard.remote import (
     message_arguments,
     view_arguments,
 )
-from fox_shard.remote.argument_types import Commands
+from fox_shard.remote.argument_types import AUTH, Commands
 
 COMMANDS: Final = (
     "pub",
@@ -71,6 +71,15 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     server.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
     server.add_argument(
         "--user", help="log in as this user; the password is $FOX_PASSWORD, or else asked for"
+    )
+    server.add_argument(
+        "--auth",
+        choices=AUTH,
+        help="how the password is proved (default: by scram or wampcra; as a ticket, which is the "
+        "password itself, only with TLS or on this machine)",
+    )
+    server.add_argument(
+        "--token-file", metavar="FILE", help="log in with the token (JWT) in this file"
     )
     server.add_argument("--context", metavar="NAME", help="see `fox context`")
     message_arguments.add(commands, remote)

@@ -7,13 +7,19 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from fox_shard.client import CannotConnect, Failure, Refused, Session
 from fox_shard.client.address import url_of
-from fox_shard.client.login import Certificate, Login, Password
+from fox_shard.client.login import TICKET, Certificate, Login, Token
+from fox_shard.client.password import SCRAM, WAMP_CRA, WAMP_SCRAM, Password, login_at
 from fox_shard.client.tls import SYSTEM, Tls
 from fox_shard.config import Config, ConfigError
+from fox_shard.remote.argument_types import AUTH
+
+METHODS: Final = {"scram": (WAMP_SCRAM, SCRAM), "wampcra": (WAMP_CRA,), "ticket": (TICKET,)}
+"""WAMP's methods, for each of `AUTH`."""
 
 DONE: Final = 0
 NO: Final = 1
@@ -44,24 +50,58 @@ class Target(NamedTuple):
     tls: Tls = SYSTEM
 
 
+class Given(NamedTuple):
+    """Who logs in; None: nobody says. auth: how the password is proved. token_file: a path."""
+
+    user: str | None = None
+    auth: str | None = None
+    token_file: str | None = None
+
+
+NOBODY: Final = Given()
+
+
 def target_of(
     config: Config,
     url: str | None,
     realm: str | None,
     source: str = "",
-    user: str | None = None,
+    given: Given = NOBODY,
     tls: Tls = SYSTEM,
 ) -> Target:
     """Return the target; the configuration stands in for what is None. Raises ConfigError.
 
-    user: whose password is asked for, unless FOX_PASSWORD has it; None: whoever has shown the
+    given: whose password is asked for, unless FOX_PASSWORD has it; nobody: whoever has shown the
     certificate, if there is one.
     """
     address = url or _configured(config)
-    login: Login | None = Certificate() if tls.certificate else None
-    if user is not None:
-        login = Password(user, password_of(user))
-    return Target(address, realm or config.mqtt.realm, source=source, login=login, tls=tls)
+    return Target(
+        address,
+        realm or config.mqtt.realm,
+        source=source,
+        login=_login(address, given, tls),
+        tls=tls,
+    )
+
+
+def _login(url: str, given: Given, tls: Tls) -> Login | None:
+    if given.auth is not None and given.auth not in AUTH:
+        raise ConfigError(f"{given.auth!r} is none of {', '.join(AUTH)} (--auth).")
+    if given.token_file is not None:
+        return Token(_token_of(Path(given.token_file)), given.user)
+    if given.user is None:
+        return Certificate() if tls.certificate else None
+    password = password_of(given.user)
+    if given.auth is None:
+        return login_at(url, given.user, password)
+    return Password(given.user, password, METHODS[given.auth], trusting=True)
+
+
+def _token_of(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} has no token: {error}.") from error
 
 
 def password_of(user: str) -> str:

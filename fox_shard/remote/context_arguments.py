@@ -3,7 +3,7 @@
 Owns: options and help texts. Never: what the command does.
 """
 
-from fox_shard.remote.argument_types import Commands, add_json, add_listing
+from fox_shard.remote.argument_types import AUTH, Commands, add_json, add_listing
 
 
 def add(commands: Commands) -> None:
@@ -11,9 +11,10 @@ def add(commands: Commands) -> None:
         "context",
         aliases=["contexts"],
         help="remember servers by name",
-        description="Contexts stand in for --url, --realm, --user, --ca, --cert and --key: the one"
-        " that is in use, or that --context or $FOX_CONTEXT names. Options come first, and then"
-        " $FOX_URL, $FOX_REALM, $FOX_USER, $FOX_CA, $FOX_CERT and $FOX_KEY.",
+        description="Contexts stand in for --url, --realm, --user, --auth, --token-file, --ca,"
+        " --cert and --key: the one that is in use, or that --context or $FOX_CONTEXT names."
+        " Options come first, and then $FOX_URL, $FOX_REALM, $FOX_USER, $FOX_AUTH,"
+        " $FOX_TOKEN_FILE, $FOX_CA, $FOX_CERT and $FOX_KEY.",
     )
     command.set_defaults(command="context")
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -25,6 +26,8 @@ def add(commands: Commands) -> None:
         ("url", "ws://…, wss://… or unix:/path"),
         ("realm", "the realm to join"),
         ("user", "the user to log in as"),
+        ("auth", f"how the password is proved: {', '.join(AUTH)}"),
+        ("token-file", "a file with a token (JWT)"),
         ("ca", "a file with authorities, in PEM form"),
         ("cert", "a file with the certificate to show"),
         ("key", "a file with its key"),

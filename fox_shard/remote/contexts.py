@@ -23,6 +23,8 @@ VARIABLES: Final = {
     "ca": "FOX_CA",
     "cert": "FOX_CERT",
     "key": "FOX_KEY",
+    "auth": "FOX_AUTH",
+    "token_file": "FOX_TOKEN_FILE",
 }
 """The variables that stand in for options, by option."""
 
@@ -43,6 +45,8 @@ class Context(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=Tru
     ca: str = ""
     cert: str = ""
     key: str = ""
+    auth: str = ""
+    token_file: str = ""
 
 
 class _Contexts(Struct, forbid_unknown_fields=True):

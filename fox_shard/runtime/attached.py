@@ -16,9 +16,8 @@ from fox_shard.config import Config
 from fox_shard.config.attached import attached_config
 from fox_shard.config.reader import NO_SETTINGS
 from fox_shard.runtime.attached_names import clear_away
-from fox_shard.runtime.health import ROUTER
 from fox_shard.runtime.health_socket import answers
-from fox_shard.runtime.name_lock import hold_name, is_held
+from fox_shard.runtime.name_lock import hold_name
 from fox_shard.runtime.server_file import AttachError, read_server
 
 
@@ -45,11 +44,6 @@ def take_place(
     environ: may set the gateway's own listeners and limits (FOX_GATEWAY_…); so may settings, by
     path. Raises AttachError, or ConfigError.
     """
-    if is_held(run_dir, ROUTER):
-        raise AttachError(
-            f"The server in {run_dir} is one process (fox serve, FoxRouter), to which no gateway "
-            "can be attached: use `fox run`."
-        )
     server = read_server(run_dir)
     own = attached_config(server.config, environ, settings)
     config = replace(own, run_dir=str(run_dir.absolute()))

@@ -43,12 +43,16 @@ def fail_disk(world: World, name: str, seconds: float) -> None:
 
 def sever(world: World, rng: Random) -> None:
     """Break a random connection between processes, with or without notice to them."""
+    if not world.pairs():
+        return  # It is one process.
     one, other = rng.choice(world.pairs())
     world.sever(one, other, notify=rng.random() < 0.5)
 
 
 def lose(world: World, rng: Random) -> None:
     """Have a random connection lose batches in one direction."""
+    if not world.pairs():
+        return  # It is one process.
     one, other = rng.choice(world.pairs())
     if rng.random() < 0.5:
         one, other = other, one
@@ -58,7 +62,7 @@ def lose(world: World, rng: Random) -> None:
 def random_fault(run: Run) -> None:
     """Kill a random process, or break or disturb a random connection."""
     rng, world = run.rng, run.world
-    what = rng.choice(("kill", "sever", "lose"))
+    what = rng.choice(("kill", "sever", "lose")) if world.pairs() else "kill"
     if what == "kill":
         kill(world, rng.choice(world.names), rng)
     elif what == "sever":

@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, Final, final
 
 from fox_shard.config import Gateway, History
+from fox_shard.gateway.core import Gateway as GatewayCore
 from fox_shard.testing.clients import MqttClient, WampClient
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.run import Action, Run
@@ -140,8 +141,6 @@ def _check(world: World, slow: Sequence[Slow], retained: list[int]) -> None:
         world.check(not lost, f"{one.kind} missed {lost}")
         if one.kind != "state":
             missed += len(everything) - len(got)
-    counted = sum(
-        world.gateway(number).limit_counts.totals().get("slow_consumer", 0)
-        for number in range(world.gateways)
-    )
+    gateways = [node for node in world.nodes.values() if isinstance(node, GatewayCore)]
+    counted = sum(one.limit_counts.totals().get("slow_consumer", 0) for one in gateways)
     world.check(counted == missed, f"{missed} events are missing, {counted} were dropped")

@@ -169,6 +169,10 @@ class Wire:
             self.connection.receiver.connection_lost(self._timing.now)
         self._turn(self._gateway.name)
 
+    def cut(self) -> None:
+        """Let nothing arrive any more, at either end, of which neither is told."""
+        self._up.cut = self._down.cut = True
+
     def closed_by_gateway(self) -> None:
         """Close the connection from the gateway's end; bytes written before still arrive."""
         if self.open:

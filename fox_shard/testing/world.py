@@ -35,6 +35,7 @@ from fox_shard.gateway.core import Gateway
 from fox_shard.shard.budget import TURN_UNITS
 from fox_shard.shard.core import Shard
 from fox_shard.testing.disk import Disk
+from fox_shard.testing.one_process import OneProcess, is_one_process
 from fox_shard.testing.timing import Timing
 from fox_shard.testing.wires import Pipe, Wire
 from fox_shard.users.user import Users
@@ -147,8 +148,15 @@ class World:
         self.gateways = gateways
         # Python functions that gateways may consult, by `module:function`.
         self.functions: dict[str, Callable[..., object]] = {}
+        # All nodes of the server, if it is one process.
+        self._process: OneProcess | None = None
+        self.is_one_process = is_one_process()
+        if self.is_one_process:
+            # Clients of any gateway are those of the only one.
+            gateways = shards = 1
+        self._real_gateways = gateways
         # Whether batches are handed over as in one process, or decoded as in a cluster.
-        hands_over = Random(f"hand over {seed}").random() < HANDING_OVER
+        hands_over = Random(f"hand over {seed}").random() < HANDING_OVER or self.is_one_process
         self.terms = LinkSettings(shards=shards, credit=credit, hands_over=hands_over)
         self.nodes: dict[str, Node] = {}
         self._pipes: dict[tuple[str, str], Pipe] = {}
@@ -164,6 +172,9 @@ class World:
         self._busy: set[str] = set()
         # Called with each process that starts from now on, before anything else happens to it.
         self.on_start: Callable[[Node], None] = lambda node: None
+        # Called with the only process, when it has started, and at the end of each of its turns.
+        self.on_process: Callable[[OneProcess], None] = lambda process: None
+        self.on_turn: Callable[[], None] = lambda: None
         self.names = [f"gateway-{number}" for number in range(gateways)]
         self.names += [f"shard-{number}" for number in range(shards)]
         self.names.append("coordinator")
@@ -229,7 +240,28 @@ class World:
     # Processes
 
     def start(self, name: str) -> None:
-        """Start a process, for the first time or again; an attached gateway only once."""
+        """Start a process, for the first time or again; an attached gateway only once.
+
+        If all nodes are one process, they start together.
+        """
+        if not self.is_one_process or is_attached(name):
+            self._make(name)
+        elif name not in self.nodes:
+            for each in self.names:
+                self._make(each)
+            gateway = self.gateway(0)
+            self._process = OneProcess(
+                self.timing,
+                [gateway, self.nodes["coordinator"], self.nodes["shard-0"]],
+                self.disks,
+                wall=lambda: WALL + self.now,
+                after_turn=lambda: self._turned(gateway),
+                send=self._send,
+                failed=lambda what: self.check(False, what),  # noqa: FBT003 - it always raises
+            )
+            self.on_process(self._process)
+
+    def _make(self, name: str) -> None:
         kind, _, number = name.partition("-")
         attached = is_attached(name)
         incarnation = self.rng.randrange(1, 1 << 52)
@@ -239,7 +271,7 @@ class World:
                 number if attached else int(number),
                 realms=self.realms,
                 settings=self._settings,
-                gateways=self.gateways,
+                gateways=self._real_gateways,
                 mqtt=Mqtt(),
                 reducer=self._reducer,
                 terms=self.terms.for_attached() if attached else self.terms,
@@ -256,7 +288,7 @@ class World:
             disk = self._disk(name)
             self.nodes[name] = Shard(
                 int(number),
-                gateways=self.gateways,
+                gateways=self._real_gateways,
                 terms=self.terms,
                 rpc=Rpc(queue_limit=self._queue_limit),
                 limits=self._limits,
@@ -290,6 +322,8 @@ class World:
         self.note(f"{name} starts")
         node = self.nodes[name]
         self.on_start(node)
+        if self.is_one_process and not attached:
+            return
         if node.journal is not None:
             self._disk(name).open(lambda ticket, why: self._committed(node, ticket, why))
         self._arm(name)
@@ -304,6 +338,8 @@ class World:
     def gateway_name(self, number: int) -> str:
         """Return the name of the gateway of that number, which is or was running."""
         others = number - self.gateways
+        if self.is_one_process and others < 0:
+            return self.names[0]
         return f"gateway-{number}" if others < 0 else self.attached[others]
 
     def _running(self) -> frozenset[str]:
@@ -326,6 +362,15 @@ class World:
 
     def kill(self, name: str) -> None:
         """Kill a process, as SIGKILL does; all data on the way to or from it is lost."""
+        if is_attached(name) or not self.is_one_process:
+            self._kill(name)
+        elif self._process is not None:
+            self._process.loop.die()
+            self._process = None
+            for each in self.names:
+                self._kill(each)
+
+    def _kill(self, name: str) -> None:
         self.note(f"{name} is killed")
         self.killed.setdefault(name, []).append(self.now)
         del self.nodes[name]
@@ -345,6 +390,14 @@ class World:
         """
         if name not in self.nodes or name in self._paused:
             return
+        if self._process is not None and not is_attached(name):
+            self._process.loop.pause(seconds)
+            for each in self.names:
+                self._pause(each, seconds, busy=busy)
+        else:
+            self._pause(name, seconds, busy=busy)
+
+    def _pause(self, name: str, seconds: float, *, busy: bool) -> None:
         self.note(f"{name} is paused for {seconds:.1f} s")
         self.pauses.setdefault(name, []).append(self.now)
         waiting = self._paused[name] = []
@@ -408,12 +461,15 @@ class World:
     def pairs(self) -> list[tuple[str, str]]:
         """Return the pairs of processes that have a link with each other."""
         names = [*sorted(self._running()), *self.names]
-        return [
+        pairs = [
             (one, other)
             for i, one in enumerate(names)
             for other in names[i + 1 :]
             if not one[:7] == other[:7] == "gateway"
         ]
+        if self.is_one_process:
+            return [pair for pair in pairs if is_attached(pair[0])]
+        return pairs
 
     def _peers(self, name: str) -> set[str]:
         links = self.nodes[name].health()["links"]
@@ -454,7 +510,9 @@ class World:
 
     def turn(self, name: str) -> None:
         """Schedule the end of the process's turn, when `flush` is called; once per turn."""
-        if name not in self._turning:
+        if self._process is not None and not is_attached(name):
+            self._process.shell.schedule(name)
+        elif name not in self._turning:
             self._turning.add(name)
             self.at(self.now + self.rng.random() * 0.0005, lambda: self._flush(name))
 
@@ -474,14 +532,27 @@ class World:
         write = None if node.journal is None else node.journal.take(self.now)
         if write is not None:
             self.disks[name].write(write)
-        self.logged += [(name, *notice) for notice in node.notices]
+        self._end_of_turn(node)
+        if isinstance(node, Gateway):
+            self._end_of_gateways_turn(node)
+        self._arm(name)
+
+    def _turned(self, gateway: Gateway) -> None:
+        """End the turn of the only process."""
+        for name in self.names:
+            self._end_of_turn(self.nodes[name])
+        self.on_turn()
+        self._end_of_gateways_turn(gateway)
+
+    def _end_of_turn(self, node: Node) -> None:
+        self.logged += [(node.name, *notice) for notice in node.notices]
         node.notices.clear()
         node.forgotten.clear()
-        if isinstance(node, Gateway):
-            self._check_passwords(node)
-            self._call_functions(node)
-            self._perform(node)
-        self._arm(name)
+
+    def _end_of_gateways_turn(self, gateway: Gateway) -> None:
+        self._check_passwords(gateway)
+        self._call_functions(gateway)
+        self._perform(gateway)
 
     def _check_passwords(self, gateway: Gateway) -> None:
         """Check the passwords that wait, as the threads beside an event loop do."""
@@ -573,7 +644,9 @@ class World:
         dirty = gateway.dirty
         for connection in dirty:
             wire = connection.transport
-            assert isinstance(wire, Wire)
+            if not isinstance(wire, Wire):
+                self.check(not connection.out, "an application misses what came after its turn")
+                continue
             if connection.out:
                 wire.to_client(b"".join(connection.out))
                 connection.out.clear()

@@ -239,7 +239,8 @@ class EventStream(Response):
         data = b"data: " + text + b"\n\n"
         if self._position is None:
             return data
-        self._position.read(event.publication)
+        recorded = bool(event.details.get("recorded"))
+        self._position.read(event.publication, recorded=recorded)
         return f"id: {self._position}\n".encode() + data
 
 

@@ -3,9 +3,10 @@
 Owns: the text of `Last-Event-ID`, and what it says about each shard. Never: streams.
 
 A publication id says which shard gave it, and when. Who follows tells the router the highest id of
-each shard. A stream that has not followed from its beginning knows less: the events of one topic
-come in the order of their ids, but those of several topics do not, because some wait for the disk.
-So its position is one id, of a moment from before which nothing can be under way.
+each shard, of those events that the router says are recorded. A stream that has not followed from
+its beginning knows less: the events of one topic come in the order of their ids, but those of
+several topics do not, because some wait for the disk. So its position is one id, of a moment from
+before which nothing can be under way.
 """
 
 import re
@@ -66,10 +67,13 @@ class Position:
         ids = {shard: floor + shard for shard in range(SHARDS)}
         return sorted((ids | self._seen).values())
 
-    def read(self, publication: int) -> None:
-        """Note that the reader has got that event."""
+    def read(self, publication: int, *, recorded: bool) -> None:
+        """Note that the reader has got that event. recorded: what the router says of it."""
         shard = publication % SHARDS
         if self.follows:
+            # One that is not recorded may come before a recorded one that waits for the disk.
+            if not recorded:
+                return
             self._seen[shard] = max(publication, self._seen.get(shard, 0))
             return
         floor = max(0, publication if self._exact else publication - SKEW)

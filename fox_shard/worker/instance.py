@@ -13,7 +13,8 @@ from typing import Any, Final, NamedTuple, final
 from fox_shard.client import Failure
 from fox_shard.client.backoff import Backoff
 from fox_shard.client.callee import CallDetails
-from fox_shard.client.realm import Realm, Registration
+from fox_shard.client.handles import Registration
+from fox_shard.client.realm import Realm
 from fox_shard.config import Config
 from fox_shard.worker.functions import Loaded, load, python_reducers
 from fox_shard.worker.pool import FunctionPool

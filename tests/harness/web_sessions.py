@@ -88,6 +88,10 @@ def key(topic, publication, *args, removed="", **kwargs):
     return Event(topic, publication, [*args], kwargs, removed)
 
 
+def recorded(topic, publication, *args):
+    return Event(topic, publication, [*args], {}, "", {"recorded": True})
+
+
 def request(sessions, method, path, limits=None, **arguments):
     """Send one request to an application with these sessions; return the answer."""
 

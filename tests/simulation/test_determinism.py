@@ -35,7 +35,9 @@ def digest(name: str, seed: int, hash_seed: str) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("name", ["walk", "walk_with_faults", "registry"])
+@pytest.mark.parametrize(
+    "name", ["walk", "walk_with_faults", "registry", "programs_publish_and_follow"]
+)
 def test_the_same_seed_makes_the_same_trace_under_any_hash_seed(name):
     assert digest(name, 7, "1") == digest(name, 7, "2")
 

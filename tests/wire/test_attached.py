@@ -23,6 +23,7 @@ from raw_wamp import (
     RawWamp,
     at_gateway,
 )
+from served import Served
 
 from bench.ports import free_port
 from fox_shard import ConfigError, FoxRouter, RouterError
@@ -290,11 +291,40 @@ async def test_an_application_is_told_why_it_has_none(server, tmp_path):
     # What a server leaves behind that has ended.
     (tmp_path / "server.json").write_bytes((server.run_dir / "server.json").read_bytes())
     assert "No server runs in" in await refusal(tmp_path)
-    whole = {"run_dir": server.folder / "whole", "data_dir": server.folder / "of-whole"}
+
+
+async def test_applications_share_one_process(tmp_path):
+    """A router that is the whole server, and two that are attached to it, one after the other."""
+    places = {"run_dir": tmp_path / "run", "data_dir": tmp_path / "data"}
     off = {f"gateway.{kind}": "off" for kind in ("websocket", "rawsocket", "mqtt")}
-    async with FoxRouter(write_config(tmp_path, ""), {**whole, **off}):
-        with pytest.raises(RouterError, match=r"is one process .*: use `fox run`"):
-            await FoxRouter(attach=whole["run_dir"]).start()
+    async with FoxRouter(write_config(tmp_path, ""), {**places, **off}) as whole:
+        own = whole.realm("realm1")
+        for turn in (1, 2):
+            async with FoxRouter(attach=places["run_dir"]) as router:
+                realm = router.realm("realm1")
+                async with realm.events("one.a") as there, own.events("one.a") as here:
+                    for publisher in (own, realm):
+                        await publisher.publish("one.a", [turn], acknowledge=True, exclude_me=False)
+                        assert (await here.next()).args == (await there.next()).args == [turn]
+                async with await own.register("one.p", lambda n: n + 1):
+                    assert (await realm.call("one.p", [turn])).value == turn + 1
+
+
+def test_gateways_stay_while_a_server_of_one_process_is_killed_and_comes_back():
+    served = Served()
+    try:
+        with attached(served, 2) as (one, other):
+            with closing(one.client()) as reader, closing(other.client()) as writer:
+                listen(reader, "one.b")
+                publish(writer, "one.b", 1)
+                assert event(reader) == [1]
+                served.restart()
+                # Neither of the two sessions has ended.
+                publish(writer, "one.b", 2)
+                assert event(reader) == [2]
+            other.end(signal.SIGKILL)
+    finally:
+        served.end()
 
 
 async def test_an_application_can_set_its_gateway_only(server):

@@ -12,6 +12,10 @@ from token_samples import AUDIENCE, ISSUER, key_set, token
 from user_file import FAILED, ticket
 from websockets.sync.client import connect
 
+from fox_shard.client import LockLost, Unreachable
+from fox_shard.client import connect as open_realm
+from fox_shard.client.login import Token
+
 CONFIG = f"""
 [[realm]]
 name = "realm1"
@@ -65,6 +69,36 @@ async def test_a_wrong_token_is_told_nothing_and_not_logged(cluster, wamp, more)
 async def test_anonymous_clients_are_refused(wamp):
     with pytest.raises(ConnectionError, match="no_matching_auth_method"):
         await wamp.join()
+
+
+async def test_a_client_for_programs_comes_back_with_a_fresh_token(cluster):
+    async def fresh():
+        # The first one is over soon, and its session with it.
+        made.append(right() if made else right(exp=int(time.time()) + 2))
+        return made[-1]
+
+    made = []
+    url = f"ws://127.0.0.1:{cluster.websocket}/ws"
+    async with open_realm(url, "realm1", login=Token(fresh)) as realm:
+        first = realm.session
+        assert realm.details["authprovider"] == "jwt"
+        with pytest.raises(LockLost):
+            async with realm.lock("com.example.lock"):
+                await asyncio.Event().wait()
+        # This waits for the next session.
+        await realm.publish("com.example.a", acknowledge=True)
+        assert realm.session != first
+        assert len(made) == 2
+
+
+async def test_a_token_that_cannot_be_had_is_told(cluster):
+    def fails():
+        raise OSError("the provider is down")
+
+    url = f"ws://127.0.0.1:{cluster.websocket}/ws"
+    with pytest.raises(Unreachable, match="There is no token: OSError: the provider is down"):
+        async with open_realm(url, "realm1", login=Token(fails)):
+            pass
 
 
 def hello(cluster, bearer, *methods):

@@ -14,9 +14,6 @@ from raw_wamp import CALL, PUBLISH, PUBLISHED, RESULT, RawWamp
 from user_file import FAILED, PASSWORD, PRIVATE_KEY, PUBLIC_KEY, UserFile, ticket
 from wamp_peers import KINDS
 
-from fox_shard.client import Unreachable, connect
-from fox_shard.client.login import Key
-
 
 @pytest.fixture(scope="module")
 def user_file(tmp_path_factory):
@@ -188,6 +185,9 @@ def test_our_own_commands_log_in(cluster, user_file):
     assert put.returncode == 0, put.stderr
     got = run("get", "users.key", "--user", "peter", password=PASSWORD)
     assert (got.returncode, got.stdout) == (0, "7\n")
+    for method in ("scram", "wampcra", "ticket"):
+        got = run("get", "users.key", "--user", "peter", "--auth", method, password=PASSWORD)
+        assert (got.returncode, got.stdout) == (0, "7\n")
     wrong = run("get", "users.key", "--user", "peter", password="wrong")
     assert wrong.returncode == 69
     assert "the authentication failed" in wrong.stderr
@@ -229,22 +229,3 @@ def test_a_gateway_does_not_start_with_a_file_that_it_cannot_read(tmp_path):
     )
     assert run.returncode == 1
     assert "user[0].name: Expected `str`, got `int`" in run.stderr
-
-
-@pytest.mark.parametrize(
-    ("name", "role", "login"),
-    [
-        ("peter", "dev", {"user": "peter", "password": PASSWORD}),
-        ("bot", "machine", {"login": Key("bot", bytes.fromhex(PRIVATE_KEY))}),
-    ],
-)
-async def test_the_client_for_programs_logs_in(cluster, name, role, login):
-    async with connect(f"ws://127.0.0.1:{cluster.websocket}/ws", "realm1", **login) as realm:
-        assert (realm.details["authid"], realm.details["authrole"]) == (name, role)
-
-
-async def test_the_client_for_programs_is_told_that_a_password_is_wrong(cluster):
-    wrong = {"user": "peter", "password": "wrong"}
-    with pytest.raises(Unreachable, match="does not let us into 'realm1'"):
-        async with connect(f"ws://127.0.0.1:{cluster.websocket}/ws", "realm1", **wrong):
-            pass

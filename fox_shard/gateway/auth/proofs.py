@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fox_shard.gateway.auth.certificates import TLS_UNIQUE
-from fox_shard.users.passwords import normalized
+from fox_shard.users.scram import ARGON2, AUTOBAHN_ARGON2, signed_text
 from fox_shard.users.user import Scram, User, WampCra
 
 NO_KEY: Final = bytes(32)
@@ -67,8 +67,7 @@ class ScramProof:
     """A proof of the password that neither tells nor stores it (WAMP #wamp-scram).
 
     As the specification writes it (method `wamp-scram`), or as autobahn and Crossbar speak it
-    (method `scram`): with another name of the function, no GS2 header, a name that is not escaped,
-    and keys derived from the hash's text.
+    (method `scram`): see `users.scram`.
     """
 
     def __init__(
@@ -85,10 +84,10 @@ class ScramProof:
             stored = nobody
         keys = (stored.stored_key, stored.server_key)
         kdf: str = stored.kdf
-        if kdf == "argon2id13" and not as_written:
+        if kdf == ARGON2 and not as_written:
             keys = (stored.autobahn_stored_key or NO_KEY, stored.autobahn_server_key or NO_KEY)
             self._exists = self._exists and stored.autobahn_stored_key is not None
-            kdf = "argon2id-13"
+            kdf = AUTOBAHN_ARGON2
         self._stored_key, self._server_key = keys
         self._as_written = as_written
         self._nonce = client_nonce + server_nonce
@@ -99,17 +98,11 @@ class ScramProof:
             "kdf": kdf,
             "iterations": stored.iterations,
         }
-        if stored.kdf == "argon2id13":
+        if stored.kdf == ARGON2:
             self.extra["memory"] = stored.memory
-        name = normalized(name)
-        header = ""
-        if as_written:
-            name = name.replace("=", "=3D").replace(",", "=2C")
-            header = b64encode(b"n,,").decode()
-        self._message = (
-            f"n={name},r={client_nonce},r={self._nonce},s={salt},i={stored.iterations},"
-            f"c={header},r={self._nonce}"
-        ).encode()
+        self._message = signed_text(
+            name, client_nonce, self._nonce, salt, stored.iterations, as_written=as_written
+        )
         self.welcome: dict[str, Any] = {}
 
     def check(self, signature: str, extra: dict[str, Any]) -> bool:

@@ -39,15 +39,17 @@ class Subscription:
 
     name: identifies the subscription in its realm. id: a hash of realm and name, the same on all
     gateways. selector: what the shards are asked for; None: all events. once: whether this is a
-    snapshot, which the shards do not keep as a subscription.
+    snapshot, which the shards do not keep as a subscription. tells_recorded: whether an EVENT says
+    that it is in the history, as only these ids are a position from which one can go on.
     """
 
-    __slots__ = ("id", "is_snapshot", "name", "pattern", "realm", "selector")
+    __slots__ = ("id", "is_snapshot", "name", "pattern", "realm", "selector", "tells_recorded")
 
     def __init__(self, realm: str, pattern: Pattern, options: SubscribeOptions) -> None:
         self.realm = realm
         self.pattern = pattern
         self.is_snapshot = options.snapshot
+        self.tells_recorded = options.snapshot or options.after is not None
         self.name = pattern.text
         follow = options.after is not None and not options.snapshot
         if options.state or options.filter or options.snapshot or follow:

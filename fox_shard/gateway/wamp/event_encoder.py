@@ -6,7 +6,7 @@ Owns: EVENT. Never: who gets it.
 from collections.abc import Callable, Hashable
 from typing import Any, Final, final
 
-from fox_shard.backplane.frames import Event, Publish, SelectedEvent
+from fox_shard.backplane.frames import TRACE, Event, Publish, SelectedEvent
 from fox_shard.documents.payloads import transcode
 from fox_shard.errors import InvalidPayload
 from fox_shard.gateway.sessions.subscription import Subscription
@@ -56,8 +56,9 @@ class WampEventEncoder:
             subscription.pattern.kind != EXACT
             or publish.publisher is not None
             or publish.attributes is not None
+            or subscription.tells_recorded
         ):
-            details = self._details(event, subscription)
+            details = self._event_details(event, subscription)
         return self._encode(event, subscription, details)
 
     def events(self, events: list[Event], subscription: Subscription | None) -> list[bytes]:
@@ -84,7 +85,7 @@ class WampEventEncoder:
         """
         event = selected.event
         if not removed:
-            chunk = self._encode(event, subscription, self._details(event, subscription))
+            chunk = self._encode(event, subscription, self._event_details(event, subscription))
             if chunk or not selected.state:
                 return chunk
             # These clients must not believe the old value for ever.
@@ -124,6 +125,12 @@ class WampEventEncoder:
             (EVENT, subscription.id, event.publication, details), args, kwargs
         )
         return self._framed(message)
+
+    def _event_details(self, event: Event, subscription: Subscription) -> dict[str, Any]:
+        details = self._details(event, subscription)
+        if subscription.tells_recorded and event.publish.flags & TRACE:
+            details["recorded"] = True
+        return details
 
     def _details(self, event: Event, subscription: Subscription) -> dict[str, Any]:
         publish = event.publish

@@ -17,7 +17,7 @@ from fox_shard.client.effects import (
     Send,
 )
 from fox_shard.client.failures import ConnectionLost, Refused
-from fox_shard.client.login import Password
+from fox_shard.client.login import Ticket
 
 WAITS = {"acknowledge": True}
 
@@ -32,7 +32,7 @@ def test_a_session_begins_with_hello_and_welcome():
 
 
 def test_a_challenge_is_answered_by_the_login():
-    end = CoreEnd(Password("ann", "secret"), joins=False)
+    end = CoreEnd(Ticket("ann", "secret"), joins=False)
     end.do("opened")
     end.says(4, "ticket", {})
     hello, answer = end.take_sent()
@@ -40,6 +40,24 @@ def test_a_challenge_is_answered_by_the_login():
     assert answer == [5, "secret", {}]
     end.says(2, 9, {})
     assert end.core.session == 9
+
+
+def test_what_is_asked_without_a_session_fails_at_once():
+    """It would have no answer, and would come before HELLO on the next connection."""
+    end = CoreEnd()
+    end.lose()
+    end.take_sent(), end.take_told()
+    end.do("publish", 1, "com.a", [1], {}, WAITS)
+    end.do("publish", 2, "com.a", [1], {}, {})
+    end.do("call", 3, "com.p", [], {}, {})
+    assert not end.take_sent()
+    one, other = end.take_told()
+    assert (one.ticket, other.ticket) == (1, 3)
+    assert isinstance(one.error, ConnectionLost)
+    end.join(8)
+    end.says(17, 1, 640)
+    end.says(50, 2, {}, [7])
+    assert end.take_told() == [Joined(8, {})]
 
 
 @pytest.mark.parametrize(

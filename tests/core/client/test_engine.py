@@ -270,6 +270,66 @@ async def test_a_block_that_others_cancel_is_canceled_and_releases_its_lock(rout
         await holding
 
 
+@pytest.mark.parametrize("answer_first", [True, False])
+def test_a_lock_that_is_granted_just_when_nobody_waits_any_more_is_released(answer_first):
+    @with_router
+    async def play(router, realm, line):
+        async def hold():
+            async with realm.lock("com.lock", "me"):
+                raise AssertionError("the block must not begin")
+
+        holding = asyncio.create_task(hold())
+        _, request, *_ = await line.hears(SUBSCRIBE)
+        line.says(SUBSCRIBED, request, 11)
+        _, request, *_ = await line.hears(PUBLISH)
+        line.says(PUBLISHED, request, 640)
+        if answer_first:
+            await asyncio.sleep(0)
+        # Otherwise whoever waits is canceled, but has not heard of that when the answer is read.
+        holding.cancel()
+        while (message := await line.sent.get())[0] != PUBLISH:
+            pass
+        assert message[2]["when_id"] == 640
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+
+    play()
+
+
+@with_router
+async def test_a_lock_is_asked_for_again_if_the_session_ends_just_before(router, realm, line):
+    async def hold():
+        async with realm.lock("com.lock", "me") as token:
+            return token
+
+    holding = asyncio.create_task(hold())
+    _, request, *_ = await line.hears(SUBSCRIBE)
+    # The session ends before the waiting task has seen that it has subscribed.
+    line.says(SUBSCRIBED, request, 11)
+    line.says(GOODBYE, {}, "wamp.close.system_shutdown")
+    line = await router.joined(2)
+    _, request, *_ = await line.hears(SUBSCRIBE)
+    line.says(SUBSCRIBED, request, 12)
+    _, request, *_ = await line.hears(PUBLISH)
+    line.says(PUBLISHED, request, 704)
+    while (message := await line.sent.get())[0] != PUBLISH:
+        pass
+    line.says(PUBLISHED, message[1], 768)
+    assert await holding == 704
+
+
+@with_router
+async def test_a_lock_that_can_no_longer_be_watched_is_released(router, realm, line):
+    holding = await take_lock(realm, line, 640)
+    for number in range(20):
+        line.says(EVENT, 11, 64 * number, {"topic": "com.lock"}, ["x" * 10_000])
+    while (message := await line.sent.get())[0] != PUBLISH:
+        pass
+    assert message[2]["when_id"] == 640
+    with pytest.raises(LockLost, match="too slowly"):
+        await holding
+
+
 @with_router
 async def test_a_function_that_yields_is_not_faster_than_the_line(router, realm, line):
     parts = []

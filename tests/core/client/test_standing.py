@@ -16,8 +16,8 @@ def key(end, number, topic, publication, value=1):
     end.says(36, number, publication, {"topic": topic, "retained": True}, [value])
 
 
-def change(end, number, topic, publication, value=1):
-    end.says(36, number, publication, {"topic": topic}, [value])
+def change(end, number, topic, publication, value=1, **details):
+    end.says(36, number, publication, {"topic": topic, **details}, [value])
 
 
 def removal(end, number, topic, publication, removed="deleted"):
@@ -333,17 +333,29 @@ def test_a_follower_goes_on_behind_what_it_has_seen_of_each_shard(after):
     assert end.sent[-1][2] == {"after": after}
     end.confirm(11)
     for publication in (64 * 5 + 1, 64 * 7 + 1, 64 * 6 + 2):
-        change(end, 11, "com.a", publication)
+        change(end, 11, "com.a", publication, recorded=True)
     end.lose()
     end.join(8)
     assert end.take_sent(32)[0][2] == {"after": [64 * 6 + 2, 64 * 7 + 1]}
+
+
+def test_an_event_that_is_not_recorded_does_not_move_a_follower():
+    """It may come before one with a smaller id that still waits for the disk."""
+    end = CoreEnd()
+    end.subscribed(1, "com.#", {"after": 0}, 11)
+    change(end, 11, "com.a", 64 * 5 + 1, recorded=True)
+    change(end, 11, "com.b", 64 * 7 + 1)
+    assert end.shown(1) == [("com.a", 64 * 5 + 1, ""), ("com.b", 64 * 7 + 1, "")]
+    end.lose()
+    end.join(8)
+    assert end.take_sent(32)[0][2] == {"after": [64 * 5 + 1]}
 
 
 def test_a_follower_from_one_id_does_not_begin_anew_at_the_shards_it_has_not_heard_of():
     end = CoreEnd()
     start = 64 * 10_000_000 + 3
     end.subscribed(1, "com.#", {"after": start}, 11)
-    change(end, 11, "com.a", start + 64)
+    change(end, 11, "com.a", start + 64, recorded=True)
     end.lose()
     end.join(8)
     ((_, _, options, _),) = end.take_sent(32)

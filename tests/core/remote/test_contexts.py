@@ -6,7 +6,7 @@ import json
 import pytest
 
 from fox_shard.cli import main
-from fox_shard.remote.contexts import ContextError, fill
+from fox_shard.remote.contexts import VARIABLES, ContextError, fill
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def home(tmp_path, monkeypatch):
 
 
 def options(**given):
-    names = dict.fromkeys(("url", "realm", "user", "ca", "cert", "key", "context", "config"))
+    names = dict.fromkeys((*VARIABLES, "context", "config"))
     return argparse.Namespace(**{**names, **given})
 
 
@@ -70,6 +70,13 @@ def test_contexts_are_listed_used_and_forgotten(home, capsys):
     context("rm", "here")
     context("ls")
     assert capsys.readouterr().out == "  there url=ws://there/\n"
+
+
+def test_a_context_says_how_to_log_in(home):
+    context("set", "here", "--auth", "scram", "--token-file", "token.jwt")
+    found = options()
+    fill(found, {**home, "FOX_AUTH": "ticket"})
+    assert (found.auth, found.token_file) == ("ticket", "token.jwt")
 
 
 @pytest.mark.parametrize("action", ["use", "rm"])

@@ -10,7 +10,7 @@ import fox_shard.remote
 from fox_shard.cli import main
 from fox_shard.config import ConfigError
 from fox_shard.config import parse as parse_config
-from fox_shard.remote.connecting import Target, target_of
+from fox_shard.remote.connecting import Given, Target, target_of
 
 
 @pytest.fixture(autouse=True)
@@ -141,6 +141,39 @@ def test_the_address_comes_from_options_or_the_configuration(websocket, given, t
     environ = {"FOX_GATEWAY_WEBSOCKET": websocket}
     config, _ = parse_config("", environ, folder=folder, name="fox.toml")
     assert target_of(config, *given) == target
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "methods"),
+    [
+        ("ws://example.com/ws", Given("ann"), ["wamp-scram", "scram", "wampcra"]),
+        ("wss://example.com/ws", Given("ann", "scram"), ["wamp-scram", "scram"]),
+        ("ws://example.com/ws", Given("ann", "ticket"), ["ticket"]),
+        ("ws://example.com/ws", Given(token_file="token.jwt"), ["ticket"]),
+    ],
+)
+def test_how_to_log_in_may_be_said(folder, monkeypatch, url, given, methods):
+    monkeypatch.setenv("FOX_PASSWORD", "secret")
+    (folder / "token.jwt").write_text("a.b.c\n")
+    config, _ = parse_config("", {}, folder=folder, name="fox.toml")
+    target = target_of(config, url, "realm1", given=given)
+    attempt = target.login.begin()
+    assert attempt.details["authmethods"] == methods
+    if given.token_file:
+        assert attempt.answer("ticket", {}).signature == "a.b.c"
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (Given("ann", "magic"), "none of scram, wampcra, ticket"),
+        (Given(token_file="no"), "no token"),
+    ],
+)
+def test_a_login_that_cannot_be_is_an_error(folder, given, why):
+    config, _ = parse_config("", {}, folder=folder, name="fox.toml")
+    with pytest.raises(ConfigError, match=why):
+        target_of(config, "ws://example.com/ws", "realm1", given=given)
 
 
 def test_a_url_is_required_if_websocket_is_off(folder):

@@ -7,7 +7,8 @@ import pytest
 from autobahn.wamp.auth import derive_key, derive_scram_credential
 
 from fox_shard.users import passwords
-from fox_shard.users.passwords import matches, normalized, scram_of, verifier_of, wampcra_of
+from fox_shard.users.passwords import matches, scram_of, verifier_of, wampcra_of
+from fox_shard.users.saslprep import normalized
 
 SALT = b"0123456789abcdef"
 

@@ -7,6 +7,7 @@ from msgspec import msgpack
 from wamp_client import ALL, joined
 
 from fox_shard.backplane.frames import (
+    TRACE,
     Event,
     Identity,
     Publish,
@@ -256,6 +257,29 @@ def test_a_change_has_details_of_its_topic_publisher_and_removal(uri, match, top
     for removed in ("deleted", "expired", "weak", "filter"):
         gone = [36, to.id, 5, {"removed": removed, **topic}]
         assert told(selected(), removed) == told(selected(publisher=ALICE), removed) == gone
+
+
+@pytest.mark.parametrize("subprotocol", ALL)
+@pytest.mark.parametrize(
+    ("options", "flags", "details"),
+    [
+        ({"after": ()}, TRACE, {"recorded": True}),
+        ({"after": ()}, 0, {}),
+        ({"after": (), "snapshot": True}, TRACE, {"recorded": True}),
+        ({}, TRACE, {}),
+        ({"state": True}, TRACE, {}),
+    ],
+)
+def test_followers_are_told_which_events_are_recorded(subprotocol, options, flags, details):
+    client = joined(subprotocol)
+    to = subscription("com.example", "exact", **options)
+    event = Event(5, Publish("realm1", "com.example", 99, 1, 1, flags, JSON, b'["x"]'))
+    encoder = client.session.encoder
+    assert client.decode(encoder.event(event, to)) == [36, to.id, 5, details, ["x"]]
+    live = SelectedEvent(event, [to.id], state=options.get("state", False))
+    assert client.decode(encoder.selected(live, to, "")) == [36, to.id, 5, details, ["x"]]
+    # A key is none.
+    assert client.decode(encoder.retained(event, to))[3] == {"retained": True}
 
 
 @pytest.mark.parametrize("subprotocol", ALL)
