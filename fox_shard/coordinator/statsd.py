@@ -1,6 +1,6 @@
 """StatsD: sends the coordinator's metrics over UDP.
 
-Owns: the socket, the daemon's address, the names StatsD can read. Never: sums (see `metrics`).
+Owns: the socket, the daemon's address, the lines that StatsD reads. Never: sums (see `metrics`).
 Failures of the daemon, the network or the name service are logged and never reach the caller.
 """
 
@@ -8,10 +8,8 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import final
-
-from statsd import StatsClient
 
 from fox_shard.config import Address
 from fox_shard.coordinator.metrics import Value
@@ -51,20 +49,16 @@ class Names:
 
 
 @final
-class _Client(StatsClient):  # type: ignore[misc]  # the library has no types
-    """The library's client, which also reports failures.
+class _Socket:
+    """A UDP socket connected to the daemon: only then does the kernel report ICMP errors."""
 
-    The socket is connected, because only then does the kernel report ICMP errors. The host must be
-    a numeric address, because the library would block the event loop to resolve a name.
-    """
-
-    def __init__(self, family: int, host: str, port: int, prefix: str) -> None:
-        ipv6 = family == socket.AF_INET6
-        super().__init__(host, port, prefix or None, MTU_PAYLOAD, ipv6)
+    def __init__(self, family: int, host: str, port: int) -> None:
+        """host: a numeric address, as a name would block the event loop. Raises OSError."""
         self.error: OSError | None = None
-        self._sock.settimeout(0)  # never block the event loop
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            self._sock.connect(self._addr)
+            self._socket.settimeout(0)  # never block the event loop
+            self._socket.connect((host, port))
         except OSError:
             self.close()
             raise
@@ -73,21 +67,39 @@ class _Client(StatsClient):  # type: ignore[misc]  # the library has no types
         """Begin again: `error` is from now on that of what is sent."""
         self.error = None
 
-    def _send(self, data: str) -> None:
-        """Send one datagram; called by the library.
+    def send(self, datagram: bytes) -> None:
+        """Send one datagram.
 
         A connected socket reports the ICMP error of an earlier datagram instead of sending this
         one, so a second attempt follows.
         """
         for _ in range(2):
             try:
-                self._sock.send(data.encode("ascii"))
+                self._socket.send(datagram)
                 return
             except ConnectionRefusedError as error:
                 self.error = error
             except OSError as error:
                 self.error = error
                 return
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def datagrams(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines in as few datagrams as possible, in order."""
+    waiting: list[bytes] = []
+    size = 0
+    for line in lines:
+        if waiting and size + 1 + len(line) > MTU_PAYLOAD:
+            yield b"\n".join(waiting)
+            waiting, size = [], 0
+        size += len(line) + (1 if waiting else 0)
+        waiting.append(line)
+    if waiting:
+        yield b"\n".join(waiting)
 
 
 @final
@@ -98,7 +110,7 @@ class Sender:
         self._address = address
         self._prefix = prefix.strip(".")
         self._names = Names(realms)
-        self._client: _Client | None = None
+        self._socket: _Socket | None = None
         self._resolved = 0.0
         self._failing = False
 
@@ -108,40 +120,41 @@ class Sender:
         Values that cannot be sent are lost; the log says when that begins and ends.
         """
         try:
-            client = await self._connected()
-            client.forget_error()
-            self._send_all(client, values)
+            daemon = await self._connected()
         except (OSError, UnicodeError) as error:  # UnicodeError: the host is not a legal name
             self._failed(error)
             return
-        if client.error is None:
+        daemon.forget_error()
+        for datagram in datagrams(self._line(*value) for value in values):
+            daemon.send(datagram)
+        if daemon.error is None:
             self._works()
         else:
-            self._failed(client.error)
+            self._failed(daemon.error)
 
     def close(self) -> None:
         """Close the socket, if there is one; a later `send` opens a new one."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
-    async def _connected(self) -> _Client:
-        """Return the client for the daemon's current address. Raises OSError, UnicodeError."""
+    async def _connected(self) -> _Socket:
+        """Return a socket for the daemon's current address. Raises OSError, UnicodeError."""
         loop = asyncio.get_running_loop()
-        if self._client is not None and loop.time() < self._resolved + RESOLVE_AGAIN:
-            return self._client
+        if self._socket is not None and loop.time() < self._resolved + RESOLVE_AGAIN:
+            return self._socket
         self._resolved = loop.time()
         try:
             family, host = await self._resolve(loop)
         except OSError:
             # The name service may fail while the daemon still works.
-            if self._client is not None:
-                return self._client
+            if self._socket is not None:
+                return self._socket
             raise
-        client = _Client(family, host, self._address.port, self._prefix)
+        daemon = _Socket(family, host, self._address.port)
         self.close()
-        self._client = client
-        return client
+        self._socket = daemon
+        return daemon
 
     async def _resolve(self, loop: asyncio.AbstractEventLoop) -> tuple[int, str]:
         """Return (family, numeric address), preferring IPv4, where most daemons listen."""
@@ -150,15 +163,12 @@ class Sender:
         family, _, _, _, where = min(found, key=lambda entry: entry[0] != socket.AF_INET)
         return family, str(where[0])
 
-    def _send_all(self, client: _Client, values: Iterable[Value]) -> None:
-        pipe = client.pipeline()
-        for name, value, kind in values:
-            name = self._names.clean(name)
-            if kind == "c":
-                pipe.incr(name, value)
-            else:
-                pipe.gauge(name, value)
-        pipe.send()
+    def _line(self, name: str, value: int, kind: str) -> bytes:
+        """Return what StatsD reads: `name:value|c`, or with `g`."""
+        path = (
+            f"{self._prefix}.{self._names.clean(name)}" if self._prefix else self._names.clean(name)
+        )
+        return f"{path}:{value}|{kind}".encode("ascii")
 
     def _failed(self, error: Exception) -> None:
         if not self._failing:
