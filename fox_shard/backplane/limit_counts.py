@@ -4,7 +4,10 @@ Owns: the counts. Never: the limits.
 """
 
 from collections.abc import Iterable
-from typing import final
+from typing import Final, final
+
+REFUSED: Final = "refused."
+"""The beginning of the names of these counters in reports."""
 
 
 @final
@@ -22,10 +25,10 @@ class LimitCounts:
         if name:
             self._totals[name] += count
 
-    def take(self, prefix: str) -> dict[str, int]:
-        """Return what was added since the last call, as `<prefix>.refused.<name>`, no zeros."""
+    def take(self) -> dict[str, int]:
+        """Return what was added since the last call, as `refused.<name>`, without zeros."""
         grown = {
-            f"{prefix}.refused.{name}": total - self._reported[name]
+            f"{REFUSED}{name}": total - self._reported[name]
             for name, total in self._totals.items()
             if total > self._reported[name]
         }

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
 
@@ -49,7 +50,7 @@ class Node(Protocol):
     def connection_lost(self, peer: str, now: float) -> None:
         """End the pair with that process, because the connection to it is broken."""
 
-    def send_report(self, now: float) -> None:
+    def send_report(self, now: float, usage: Usage = NO_USAGE) -> None:
         """Send the process's metrics to the coordinator."""
 
     def health(self) -> dict[str, object]:

@@ -15,7 +15,7 @@ FRESH: Final = 0.5
 
 @final
 class Totals:
-    """Sums of counters, and gauges, by the names of the metrics."""
+    """Sums of counters, and gauges, by name; those of a realm have its name before theirs."""
 
     __slots__ = ("_at", "_counters", "_gauges")
 
@@ -27,6 +27,8 @@ class Totals:
     def add(self, report: Report, now: float) -> None:
         """Add the counters of a report, and take its gauges."""
         self._counters.update(report.counters)
+        for realm, counters in report.realms.items():
+            self._counters.update({f"{realm}.{name}": count for name, count in counters.items()})
         self._gauges = report.gauges
         self._at = now
 

@@ -7,6 +7,7 @@ Never: sockets, clocks, logs.
 from fox_shard.config.address import Address, UnixPath
 from fox_shard.config.jwt import Algorithm, Jwt
 from fox_shard.config.listener import Listener
+from fox_shard.config.metrics import Metrics
 from fox_shard.config.mistakes import ConfigError
 from fox_shard.config.reader import Origins, check_any_listener, load, load_with_origins, parse
 from fox_shard.config.realm_limits import RealmLimits, share
@@ -49,6 +50,7 @@ __all__ = [
     "Keys",
     "Listener",
     "Log",
+    "Metrics",
     "Mqtt",
     "Origins",
     "Realm",

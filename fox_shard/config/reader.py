@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from fox_shard.config.address import Address
 from fox_shard.config.listener import Listener
 from fox_shard.config.listeners import read_listeners, with_files
+from fox_shard.config.metrics import contradiction
 from fox_shard.config.mistakes import ConfigError, expected, refuse, shown
 from fox_shard.config.realms import read_realms
 from fox_shard.config.settings import (
@@ -129,10 +130,8 @@ def parse(
     for setting, value in from_program(settings):
         values[setting.path] = value
         origins[setting.path] = "settings"
-    for path in ("data_dir", "run_dir", "users"):
-        values[path] = str(folder / str(values[path]))
-    if values["web.keys"]:
-        values["web.keys"] = str(folder / str(values["web.keys"]))
+    for path in ("data_dir", "run_dir", "users", "web.keys", "metrics.token"):
+        values[path] = str(folder / str(values[path])) if values[path] else ""
     config = _build(values, realms)
     found = read_listeners(listeners, name, folder, config.gateways)
     config = replace(config, listeners=found)
@@ -287,6 +286,8 @@ def _check_combinations(config: Config) -> None:
     for realm in config.realms:
         check_timeouts(realm.webhook, config.reducer.timeout)
     _check_web(config)
+    if wrong := contradiction(config.metrics):
+        raise ConfigError(wrong)
     _check_listeners(config.gateway, config.listeners)
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from fox_shard.config.address import Address
 from fox_shard.config.jwt import Jwt
 from fox_shard.config.listener import Listener
+from fox_shard.config.metrics import Metrics
 from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber, RealmLimits
 from fox_shard.config.web import Web
 from fox_shard.config.webhook import Webhook
@@ -380,6 +381,7 @@ class Config(Struct, frozen=True, kw_only=True):
     mqtt: Mqtt = Mqtt()
     auth: Auth = Auth()
     web: Web = Web()
+    metrics: Metrics = Metrics()
     statsd: Statsd = Statsd()
     log: Log = Log()
     realms: tuple[Realm, ...] = (Realm(name="realm1"),)

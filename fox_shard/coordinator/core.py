@@ -30,14 +30,16 @@ from fox_shard.backplane.frames import (
     TablesDefined,
 )
 from fox_shard.backplane.placement import ON_JOIN, ON_LEAVE, Placement
+from fox_shard.backplane.usage import Usage
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.memberships import Memberships
 from fox_shard.coordinator.meta import Meta, details
-from fox_shard.coordinator.metrics import Metrics, Value
+from fox_shard.coordinator.metrics import COORDINATOR, Metrics, Value
 from fox_shard.coordinator.schema_calls import SchemaCalls
 from fox_shard.coordinator.schemas import PREFIX, Schemas
 from fox_shard.coordinator.sessions import SessionRecord, Sessions
 from fox_shard.coordinator.sys import Sys
+from fox_shard.coordinator.totals import Sums, Totals
 from fox_shard.documents import payloads
 from fox_shard.store.journal import Journal
 
@@ -59,14 +61,15 @@ class Coordinator:
         *,
         realms: Sequence[str] = (),
         sys_interval: float = 0,
+        metrics_realms: int = 100,
         schemas: Mapping[str, str] | None = None,
         now: float = 0.0,
     ) -> None:
         """Begin without sessions; see `load`.
 
         journal: takes the rows of the sessions. realms: those in which `$SYS` is published.
-        sys_interval: seconds between updates of `$SYS`; 0: there is no `$SYS`. schemas: the texts
-        of the configured ones, by realm.
+        sys_interval: seconds between updates of `$SYS`; 0: there is no `$SYS`. metrics_realms: see
+        `Totals`. schemas: the texts of the configured ones, by realm.
         """
         shards = [f"shard-{shard}" for shard in range(placement.shards)]
         self.schemas = Schemas(shards, realms, schemas or {}, journal)
@@ -77,6 +80,7 @@ class Coordinator:
         self._meta = Meta(self._sessions)
         self.memberships = Memberships(journal, self._meta_event)
         self._metrics = Metrics()
+        self._totals = Totals(realms, metrics_realms, now)
         self._sys = Sys(realms, sys_interval, now)
         # Sessions that have been killed and have not ended.
         self._kills: dict[int, Kill] = {}
@@ -123,8 +127,7 @@ class Coordinator:
             case Listening():
                 return self.memberships.listening(gateway, frame, now)
             case Report():
-                self._metrics.report(gateway, frame, now)
-                self._sys.report(gateway, frame)
+                self._reported(gateway, frame, now)
             case SyncEnd():
                 return self.gateway_synced(gateway)
         return []
@@ -136,14 +139,12 @@ class Coordinator:
     def gateway_gone(self, gateway: str, now: float) -> Effects:
         """End all sessions of a gateway that restarted or did not come back."""
         self.memberships.gateway_gone(gateway)
-        self._metrics.peer_gone(gateway, now)
-        self._sys.peer_gone(gateway)
+        self._forget_gauges(gateway, now)
         return self._ended(self._sessions.gateway_gone(gateway))
 
     def shard_gone(self, shard: str, now: float) -> None:
         """Drop the gauges of a shard that restarted or did not come back."""
-        self._metrics.peer_gone(shard, now)
-        self._sys.peer_gone(shard)
+        self._forget_gauges(shard, now)
 
     def shard_opened(self, shard: str, now: float) -> Effects:
         """Publish the `$SYS` topics of this shard again: the link to the shard has opened."""
@@ -170,11 +171,28 @@ class Coordinator:
     def _owner(self, realm: str, topic: str) -> str:
         return f"shard-{self._placement.shard_of(realm, topic)}"
 
+    def report(self, usage: Usage, now: float) -> None:
+        """Add what the coordinator itself has counted since the last call."""
+        counters = {**self.schema_calls.limit_counts.take(), **usage.counters()}
+        self._reported(COORDINATOR, Report(counters, usage.gauges(), {}, {}), now)
+
+    def _reported(self, process: str, report: Report, now: float) -> None:
+        self._metrics.report(process, report, now)
+        self._sys.report(process, report)
+        self._totals.report(process, report)
+
+    def _forget_gauges(self, process: str, now: float) -> None:
+        self._metrics.peer_gone(process, now)
+        self._sys.peer_gone(process)
+        self._totals.peer_gone(process)
+
     def flush(self, now: float) -> list[Value]:
         """Return the metrics for StatsD; called once per `statsd.interval`."""
-        own = Report(self.schema_calls.limit_counts.take("coordinator"), {})
-        self._metrics.report("coordinator", own, now)
         return self._metrics.flush(self._sessions.counts(), now)
+
+    def sums(self, now: float) -> Sums:
+        """Return what all processes have counted since the start."""
+        return self._totals.sums(self._sessions.counts(), now)
 
     def _join(self, gateway: str, join: Join) -> Effects:
         """Register the session, and publish `on_join` at its first `Join` that is no replay.

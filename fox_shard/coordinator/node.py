@@ -19,10 +19,12 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
 from fox_shard.coordinator.loading import Stored, read
 from fox_shard.coordinator.metrics import Value
+from fox_shard.coordinator.totals import Sums
 from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
 
@@ -46,6 +48,7 @@ class CoordinatorNode:
         now: float,
         realms: Sequence[str] = (),
         sys_interval: float = 0,
+        metrics_realms: int = 100,
         schemas: Mapping[str, str] | None = None,
         identity: int = 0,
         stored: Iterable[tuple[bytes, bytes]] = (),
@@ -54,9 +57,9 @@ class CoordinatorNode:
     ) -> None:
         """Load the stored rows, and connect to the shards.
 
-        realms, sys_interval, schemas: see `Coordinator`. identity, stored: the store's identity and
-        its rows. is_working: see `Links`. running: tells which attached gateways run. Raises
-        ValueError for a row that this version does not know.
+        realms, sys_interval, metrics_realms, schemas: see `Coordinator`. identity, stored: the
+        store's identity and its rows. is_working: see `Links`. running: tells which attached
+        gateways run. Raises ValueError for a row that this version does not know.
         """
         self.name = "coordinator"
         self.notices: list[Notice] = []
@@ -75,6 +78,7 @@ class CoordinatorNode:
             self.journal,
             realms=realms,
             sys_interval=sys_interval,
+            metrics_realms=metrics_realms,
             schemas=schemas,
             now=now,
         )
@@ -354,12 +358,19 @@ class CoordinatorNode:
                 self.deadline.by(now)
         return self._links.flush(now)
 
-    def send_report(self, now: float) -> None:
-        """Do nothing: the coordinator's own metrics are part of `metrics`."""
+    def send_report(self, now: float, usage: Usage = NO_USAGE) -> None:
+        """Add the coordinator's own metrics to those of the other processes."""
+        self.core.report(usage, now)
 
     def metrics(self, now: float) -> list[Value]:
         """Return the metrics for StatsD; called once per `statsd.interval`."""
         return self.core.flush(now)
+
+    def sums(self, now: float) -> Sums:
+        """Return what all processes have counted since the start."""
+        sums = self.core.sums(now)
+        sums.links = self._links.states()
+        return sums
 
     def health(self) -> dict[str, object]:
         """Return the health report of this process; see `Node`."""

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import final
 
 from fox_shard.config import Address
@@ -21,31 +21,19 @@ RESOLVE_AGAIN = 60.0
 """Seconds after which the host name is looked up again, because the daemon may have moved."""
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]")
-_NOT_IN_A_REALM = re.compile(r"[^A-Za-z0-9_-]")
+_NOT_IN_AN_OWNER = re.compile(r"[^A-Za-z0-9_-]")
 
 _log = logging.getLogger(__name__)
 
 
-@final
-class Names:
-    """The names of metrics in the form that StatsD and Graphite accept.
+def clean(owner: str, name: str) -> str:
+    """Return a metric's name in the form that StatsD and Graphite accept.
 
-    Characters other than letters, digits, `_`, `-` and dots become `_`. So do dots within a realm's
-    name, because dots separate levels: `com.example.publishes` of the realm `com.example` becomes
-    `com_example.publishes`, beside `realm1.publishes`.
+    Characters other than letters, digits, `_`, `-` and dots become `_`. So do dots within the name
+    of its owner, because dots separate levels: `publishes` of the realm `com.example` becomes
+    `com_example.publishes`.
     """
-
-    def __init__(self, realms: Collection[str]) -> None:
-        # Longest first, because one realm's name may begin another's: `com.example`, then `com`.
-        self._realms = sorted(realms, key=lambda realm: (-len(realm), realm))
-
-    def clean(self, name: str) -> str:
-        """Return the name to send."""
-        for realm in self._realms:
-            if name.startswith(f"{realm}."):
-                rest = name[len(realm) :]
-                return _NOT_IN_A_REALM.sub("_", realm) + _NOT_IN_A_NAME.sub("_", rest)
-        return _NOT_IN_A_NAME.sub("_", name)
+    return f"{_NOT_IN_AN_OWNER.sub('_', owner)}.{_NOT_IN_A_NAME.sub('_', name)}"
 
 
 @final
@@ -106,10 +94,9 @@ def datagrams(lines: Iterable[bytes]) -> Iterator[bytes]:
 class Sender:
     """Sends metrics to the StatsD daemon at `address`. prefix: begins all names."""
 
-    def __init__(self, address: Address, prefix: str, realms: Collection[str]) -> None:
+    def __init__(self, address: Address, prefix: str) -> None:
         self._address = address
-        self._prefix = prefix.strip(".")
-        self._names = Names(realms)
+        self._prefix = f"{prefix.strip('.')}." if prefix.strip(".") else ""
         self._socket: _Socket | None = None
         self._resolved = 0.0
         self._failing = False
@@ -163,12 +150,9 @@ class Sender:
         family, _, _, _, where = min(found, key=lambda entry: entry[0] != socket.AF_INET)
         return family, str(where[0])
 
-    def _line(self, name: str, value: int, kind: str) -> bytes:
+    def _line(self, owner: str, name: str, value: int, kind: str) -> bytes:
         """Return what StatsD reads: `name:value|c`, or with `g`."""
-        path = (
-            f"{self._prefix}.{self._names.clean(name)}" if self._prefix else self._names.clean(name)
-        )
-        return f"{path}:{value}|{kind}".encode("ascii")
+        return f"{self._prefix}{clean(owner, name)}:{value}|{kind}".encode("ascii")
 
     def _failed(self, error: Exception) -> None:
         if not self._failing:

@@ -29,7 +29,7 @@ GAUGES: Final = {
     "subscriptions": "$SYS.broker.subscriptions.count",
     "keys": "$SYS.broker.retained messages.count",
 }
-"""Last component of a gauge's name → topic of its sum over all processes."""
+"""Name of a gauge → topic of its sum over all processes."""
 
 News = tuple[str, str, bytes]
 """(realm, topic, current value)."""
@@ -56,12 +56,10 @@ class Sys:
 
     def report(self, process: str, report: Report) -> None:
         """Add the counters of a process, and replace its gauges; see `frames.Report`."""
-        for name, count in report.counters.items():
-            self._totals[_last(name)] += count
-        gauges: Counter[str] = Counter()
-        for name, value in report.gauges.items():
-            gauges[_last(name)] += value
-        self._gauges[process] = gauges
+        for counters in report.realms.values():
+            for name, count in counters.items():
+                self._totals[name.rpartition(".")[2]] += count
+        self._gauges[process] = report.gauges
 
     def peer_gone(self, process: str) -> None:
         """Drop the gauges of a process that has died."""
@@ -109,7 +107,3 @@ class Sys:
         for name, topic in GAUGES.items():
             values[topic] = str(sum(gauges.get(name, 0) for gauges in self._gauges.values()))
         return values
-
-
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]

@@ -33,6 +33,7 @@ from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import read_schemas
 from fox_shard.runtime.server_file import Server, write_server
 from fox_shard.runtime.shard_core import make_shard
+from fox_shard.runtime.sums_socket import open_sums_socket
 from fox_shard.runtime.watchdog import working_peers
 from fox_shard.worker.instance import load_work
 from fox_shard.worker.worker import NAME as WORKER
@@ -108,6 +109,7 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
     schedule = partial(shell.schedule, gateway.name)
     clients = ClientSide(gateway, 0, config, logins, functions, schedule)
     undo.callback(clients.stop)
+    undo.callback((await open_sums_socket(Path(config.run_dir), coordinator)).close)
     stopping = asyncio.Event()
     metrics = asyncio.create_task(send_metrics(coordinator, config, stopping))
     undo.push_async_callback(_finished, metrics)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol, final
 
+from fox_shard.backplane.usage import NO_USAGE
 from fox_shard.embedded.junction import Junction, Outgoing
 from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.tick_timer import TickTimer
+from fox_shard.runtime.usage import UsageMeter
 from fox_shard.store.store import Store
 
 
@@ -50,18 +52,21 @@ class JunctionShell:
         stores: Mapping[str, Store],
         report_interval: float,
         wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """stores: of the nodes that have journals, by name, with `committed` as `on_outcome`.
 
         report_interval: seconds between two reports to the coordinator; 0: nobody wants them.
-        wall: returns seconds since 1970.
+        wall: returns seconds since 1970. clock: returns monotonic seconds, as the loop does, which
+        may be less exact.
         """
         # Set before `start`, if there is any.
         self.outside: Outside | None = None
-        self._wall = wall
+        self._wall, self._clock = wall, clock
         self._junction = junction
         self._stores = dict(stores)
         self._report_interval = report_interval
+        self._usage = UsageMeter()
         self._loop = asyncio.get_running_loop()
         self._journals = {
             node.name: node.journal for node in junction.nodes if node.journal is not None
@@ -95,7 +100,7 @@ class JunctionShell:
         self._loop.call_soon_threadsafe(self._committed, name, ticket, why)
 
     def _committed(self, name: str, ticket: int, why: str) -> None:
-        self._guard(lambda: self._journals[name].outcome(ticket, why, self._loop.time()))
+        self._guard(lambda: self._journals[name].outcome(ticket, why, self._clock()))
         self.schedule(name)
 
     def _guard(self, action: Callable[[], object]) -> None:
@@ -114,7 +119,7 @@ class JunctionShell:
         self._guard(self._take_turn)
 
     def _take_turn(self) -> None:
-        now = self._loop.time()
+        now = self._clock()
         for name, write in self._junction.turn(now, self._wall()):
             store = self._stores.get(name)
             if store is not None:
@@ -152,16 +157,19 @@ class JunctionShell:
             self._loop.call_soon(self._turn)
 
     def _tick(self) -> None:
-        self._guard(lambda: self._junction.tick(self._loop.time()))
+        self._guard(lambda: self._junction.tick(self._clock()))
         self._turn()
 
     def _report_later(self) -> None:
         self._reports = self._loop.call_later(self._report_interval, self._report)
 
     def _report(self) -> None:
+        # What the process needs is reported once, by the first node.
+        usage = self._usage.take()
         for node in self._junction.nodes:
-            self._guard(partial(node.send_report, self._loop.time()))
+            self._guard(partial(node.send_report, self._clock(), usage))
             self.schedule(node.name)
+            usage = NO_USAGE
         self._report_later()
 
     # The end

@@ -2,6 +2,8 @@
 
 Owns: when the node takes its turns, and its sockets to the other processes. Never: what a node
 decides; the process and its signals, which belong to the application.
+
+Time is `time.monotonic`, as the time of uvloop has milliseconds only.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from fox_shard.backplane.node import Node
 from fox_shard.backplane.wire import Wire
 from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.tick_timer import TickTimer
+from fox_shard.runtime.usage import UsageMeter
 
 _log = logging.getLogger("fox")
 
@@ -45,6 +48,7 @@ class WireShell:
         self._node = node
         self._loop = asyncio.get_running_loop()
         self._report_interval = report_interval
+        self._usage = UsageMeter()
         self.after_turn: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self._scheduled = False
@@ -104,10 +108,10 @@ class WireShell:
         self.schedule_flush()
 
     def _on_batch(self, batch: Batch, size: int) -> None:
-        self._node.receive(batch, size, self._loop.time(), time.time())
+        self._node.receive(batch, size, time.monotonic(), time.time())
 
     def _on_lost(self, peer: str) -> None:
-        self._node.connection_lost(peer, self._loop.time())
+        self._node.connection_lost(peer, time.monotonic())
         self.schedule_flush()
 
     def _turn(self) -> None:
@@ -115,7 +119,7 @@ class WireShell:
         self._guard(self._take_turn)
 
     def _take_turn(self) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         for peer, data in self._node.flush(now):
             self._wire.send(peer, data)
         self.after_turn()
@@ -126,13 +130,13 @@ class WireShell:
         self._timer.arm(self._node.deadline.at, now)
 
     def _tick(self) -> None:
-        self._guard(lambda: self._node.tick(self._loop.time()))
+        self._guard(lambda: self._node.tick(time.monotonic()))
         self._turn()
 
     def _report_later(self) -> None:
         self._reports = self._loop.call_later(self._report_interval, self._report)
 
     def _report(self) -> None:
-        self._guard(lambda: self._node.send_report(self._loop.time()))
+        self._guard(lambda: self._node.send_report(time.monotonic(), self._usage.take()))
         self.schedule_flush()
         self._report_later()

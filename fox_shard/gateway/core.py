@@ -10,7 +10,6 @@ that arrive become bytes in the buffers of connections, which are then in `dirty
 from collections.abc import Callable, Iterable
 from typing import final
 
-from fox_shard.backplane.attached import PREFIX, is_attached
 from fox_shard.backplane.frames import Batch, Frame, LoginFailed, Report
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
@@ -20,6 +19,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.config import Auth, Mqtt, RealmLimits, asks_for_proof, share
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Realm as RealmSettings
@@ -38,6 +38,7 @@ from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limited_lines import MAX_REASON, LimitedLines
 from fox_shard.gateway.clients.limits import NAMES, Limits
+from fox_shard.gateway.clients.sampled_times import SampledTimes
 from fox_shard.gateway.clients.timers import Timers
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
@@ -120,8 +121,6 @@ class Gateway:
         """
         self.name = f"gateway-{number}"
         self._gateways, self._realm_limits = gateways, realm_limits
-        # In the names of metrics, where those of attached gateways would become too many.
-        self._metrics_name = PREFIX if is_attached(self.name) else self.name
         self.settings = settings
         self.now = now
         self._wall_offset = self._noted_offset = wall - now
@@ -227,6 +226,7 @@ class Gateway:
         self._held_limit = settings.held_limit
         self._holds_too_much = False
         limits = Limits(settings, self.limit_counts)
+        self._times = SampledTimes(self)
         own_calls = OwnCalls(self.links, Placement(terms.shards), rng)
         self.consultations = Consultations(
             own_calls,
@@ -250,6 +250,7 @@ class Gateway:
             limits,
             own_calls,
             self._backpressure,
+            self._times,
         )
         self.reductions = Reductions(
             self.links, self.sessions, limits, self, self.timers, reducer, self._backpressure
@@ -294,6 +295,7 @@ class Gateway:
         self._unstored_waiters = UnstoredWaiters()
         self._dispatcher = Dispatcher(
             shards=terms.shards,
+            times=self._times,
             sessions=self.sessions,
             ordering=self.ordering,
             subscriptions=self.subscriptions,
@@ -553,6 +555,7 @@ class Gateway:
         """Return (peer, batch) for every process that there is news for. Called once a turn."""
         if self._left or self._unreleased or self.busy:
             self._go_on(now)
+        self._times.turn_ends(now, now + self._wall_offset)
         self.budget.begin_turn()
         if (self.ordering.held_bytes > self._held_limit) is not self._holds_too_much:
             self._limit_credit()
@@ -583,33 +586,33 @@ class Gateway:
                 return True
         return self.coordinator.in_flight > credit
 
-    def send_report(self, now: float) -> None:
+    def send_report(self, now: float, usage: Usage = NO_USAGE) -> None:
         """Send the metrics to the coordinator, if it is linked."""
         if self.coordinator.open:
-            report = self._report()
+            report = self._report(usage)
             self.totals.add(report, now)
             self.coordinator.send(report)
 
-    def _report(self) -> Report:
+    def _report(self, usage: Usage = NO_USAGE) -> Report:
         """Return the counters since the last report, and the gauges."""
-        counters: dict[str, int] = {}
-        name = self._metrics_name
-        for realm in self.realms.values():
-            counters.update(realm.take_counts())
         requests = self.requests
-        counters[f"{name}.slow_consumers"] = requests.slow_consumers
-        counters[f"{name}.dropped"] = requests.take_dropped()
-        counters[f"{name}.authentication_failures"] = self.authentication.failures
-        requests.slow_consumers = self.authentication.failures = 0
-        counters.update(self.limit_counts.take(name))
-        in_flight = sum(link.in_flight for link in self._all_links.by_name.values())
-        gauges = {
-            f"{name}.sessions": len(self.sessions),
-            f"{name}.subscriptions": sum(s.count for s in self.subscriptions.values()),
-            f"{name}.client_buffers": self.client_buffers(),
-            f"{name}.link_buffers": in_flight,
+        counters = {
+            "slow_consumers": requests.slow_consumers,
+            "dropped": requests.take_dropped(),
+            "authentication_failures": self.authentication.failures,
+            **self.limit_counts.take(),
+            **usage.counters(),
         }
-        return Report(counters, gauges)
+        requests.slow_consumers = self.authentication.failures = 0
+        gauges = {
+            "sessions": len(self.sessions),
+            "subscriptions": sum(s.count for s in self.subscriptions.values()),
+            "client_buffers": self.client_buffers(),
+            "link_buffers": sum(link.in_flight for link in self._all_links.by_name.values()),
+            **usage.gauges(),
+        }
+        realms = {realm.name: realm.take_counts() for realm in self.realms.values()}
+        return Report(counters, gauges, realms, self._times.take())
 
     def health(self) -> dict[str, object]:
         """Return {"name", "status": "ok", "degraded" (still serving) or "unavailable", …}."""

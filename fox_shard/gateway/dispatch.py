@@ -46,6 +46,7 @@ from fox_shard.backplane.frames import (
     WillsStored,
 )
 from fox_shard.gateway.auth.user_keys import FIRST_TOKEN, UserKeys
+from fox_shard.gateway.clients.sampled_times import SampledTimes
 from fox_shard.gateway.procedures.inquiry import Inquiries, Source
 from fox_shard.gateway.procedures.subscribers import SubscriberReports
 from fox_shard.gateway.procedures.testaments import empty_result
@@ -92,6 +93,7 @@ class Dispatcher:
         "_subscribe_requests",
         "_subscriber_reports",
         "_subscriptions",
+        "_times",
         "_unstored_waiters",
         "_user_keys",
         "store_failures",
@@ -117,12 +119,14 @@ class Dispatcher:
         realms: dict[str, Realm],
         user_keys: UserKeys,
         login_failed: Callable[[str], None],
+        times: SampledTimes,
     ) -> None:
         """shards: their number. subscriptions, fanouts, realms: by the realm's name.
 
         login_failed: is told of failures at other gateways.
         """
         self._login_failed = login_failed
+        self._times = times
         self._realms = realms
         self._user_keys = user_keys
         self._sessions = sessions
@@ -326,6 +330,8 @@ class Dispatcher:
         """Deliver events in runs that have one topic and the same flags."""
         start = 0
         first = events[0].publish
+        if not self._times.event:
+            self._times.event = events[0].publication
         topic, flags, realm = first.topic, first.flags, first.realm
         for i, event in enumerate(events):
             publish = event.publish

@@ -38,6 +38,7 @@ def make_coordinator(
             now=now,
             realms=[realm.name for realm in config.realms],
             sys_interval=config.mqtt.sys_interval,
+            metrics_realms=config.metrics.realms,
             schemas=schemas,
             identity=store.identity,
             stored=store.scan(),

@@ -18,6 +18,7 @@ from fox_shard.runtime.readiness import announce_ready
 from fox_shard.runtime.schemas import read_schemas
 from fox_shard.runtime.server_file import Server, write_server
 from fox_shard.runtime.shell import Shell
+from fox_shard.runtime.sums_socket import open_sums_socket
 from fox_shard.runtime.supervision import Supervisor, follow_supervisor
 
 
@@ -54,7 +55,9 @@ async def _coordinator(config: Config, folder: Path, supervisor: Supervisor | No
     shards = [f"shard-{shard}" for shard in range(config.shards)]
     shell = Shell(hub, config, incarnation, lock, listens=True, connects=shards, store=opened.store)
     await shell.start()
+    sums_socket = await open_sums_socket(run_dir, hub)
     ready = asyncio.create_task(announce_ready(config, supervisor))
     await send_metrics(hub, config, shell.stopping)
     ready.cancel()
+    sums_socket.close()
     await end(shell)

@@ -4,18 +4,18 @@ Owns: the socket, whether somebody answers there, and the form of an answer. Nev
 process healthy; questions (see `health`).
 """
 
-import asyncio
 import errno
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final, final
 
 import msgspec
 
+from fox_shard.runtime.answer_socket import AnswerSocket
 from fox_shard.runtime.memory import resident_bytes
 
 _STARTED: Final = time.monotonic()
@@ -39,31 +39,22 @@ class HealthSocket:
 
         pid; memory: bytes; uptime: seconds since it began to load; processor: seconds used so far.
         """
-        self._path = run_dir / f"{name}.health"
         self._ask = ask
-        self._server: asyncio.Server | None = None
+        self._socket = AnswerSocket(run_dir / f"{name}.health", self._answer)
 
     async def open(self) -> None:
-        """Begin to answer. The socket that an earlier process has left behind goes."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
-        self._server = await asyncio.start_unix_server(self._answer, self._path)
+        """Begin to answer."""
+        await self._socket.open()
 
     def close(self) -> None:
         """Answer no more."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            self._path.unlink(missing_ok=True)
+        self._socket.close()
 
-    async def _answer(self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _answer(self) -> bytes:
         about = {
             "pid": os.getpid(),
             "memory": resident_bytes(),
             "uptime": round(time.monotonic() - _STARTED, 1),
             "processor": round(time.process_time(), 3),
         }
-        writer.write(msgspec.json.encode({**self._ask(), **about}) + b"\n")
-        with suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
+        return msgspec.json.encode({**self._ask(), **about}) + b"\n"

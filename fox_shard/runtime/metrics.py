@@ -13,6 +13,8 @@ from fox_shard.coordinator.statsd import Sender
 def report_interval(config: Config) -> float:
     """Seconds between two reports to the coordinator; 0: nobody wants them."""
     wanted = [float(config.mqtt.sys_interval)] if config.mqtt.sys_interval else []
+    if config.web.address is not None and config.metrics.access != "off":
+        wanted.append(config.metrics.interval)
     if config.statsd.address is not None:
         wanted.append(config.statsd.interval)
     return min(wanted, default=0.0)
@@ -25,8 +27,7 @@ async def send_metrics(
     if config.statsd.address is None:
         await stopping.wait()
         return
-    realms = [realm.name for realm in config.realms]
-    sender = Sender(config.statsd.address, config.statsd.prefix, realms)
+    sender = Sender(config.statsd.address, config.statsd.prefix)
     loop = asyncio.get_running_loop()
     while not stopping.is_set():
         await until_either(stopping, config.statsd.interval)

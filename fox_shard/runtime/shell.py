@@ -2,6 +2,8 @@
 
 Owns: the turn of the loop: what arrives goes into the node, and once, at its end, everything the
 node has for others and for its store goes out. Never: what a node decides.
+
+Time is `time.monotonic`, as the time of uvloop has milliseconds only.
 """
 
 import asyncio
@@ -24,6 +26,7 @@ from fox_shard.runtime.interpreter import settle_garbage, share_with_store
 from fox_shard.runtime.metrics import report_interval
 from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.tick_timer import TickTimer
+from fox_shard.runtime.usage import UsageMeter
 from fox_shard.runtime.watchdog import Watchdog
 from fox_shard.store.store import Store
 
@@ -69,7 +72,8 @@ class Shell:
         self._report_interval = report_interval(config)
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
-        self._share = CoreShare(self._loop.time(), time.process_time())
+        self._usage = UsageMeter()
+        self._share = CoreShare(time.monotonic(), time.process_time())
         # What the answer about the process's health has besides the node's.
         self.more_health: Callable[[], dict[str, object]] = dict
         self._health = HealthSocket(run_dir, node.name, self._answer_health)
@@ -157,10 +161,10 @@ class Shell:
             self._flush()
 
     def _on_batch(self, batch: Batch, size: int) -> None:
-        self.node.receive(batch, size, self._loop.time(), time.time())
+        self.node.receive(batch, size, time.monotonic(), time.time())
 
     def _on_lost(self, peer: str) -> None:
-        self.node.connection_lost(peer, self._loop.time())
+        self.node.connection_lost(peer, time.monotonic())
         self.schedule_flush()
 
     def schedule_flush(self) -> None:
@@ -176,7 +180,7 @@ class Shell:
         self._causes = 0
         if self._stopped:
             return
-        now = self._loop.time()
+        now = time.monotonic()
         for peer, data in self.node.flush(now):
             self.wire.send(peer, data)
         if self.node.forgotten:
@@ -203,11 +207,11 @@ class Shell:
 
     def _committed(self, ticket: int, why: str) -> None:
         if self.node.journal is not None:
-            self.node.journal.outcome(ticket, why, self._loop.time())
+            self.node.journal.outcome(ticket, why, time.monotonic())
             self.schedule_flush()
 
     def _tick(self) -> None:
-        self.node.tick(self._loop.time())
+        self.node.tick(time.monotonic())
         self._flush()
 
     def _report(self) -> None:
@@ -215,15 +219,15 @@ class Shell:
         self._loop.call_later(self._report_interval, self._report)
 
     def _send_report(self) -> None:
-        self.node.send_report(self._loop.time())
+        self.node.send_report(time.monotonic(), self._usage.take())
         self.schedule_flush()
 
     def _sample_share(self) -> None:
-        self._share.sample(self._loop.time(), time.process_time())
+        self._share.sample(time.monotonic(), time.process_time())
         self._loop.call_later(PERIOD, self._sample_share)
 
     def _answer_health(self) -> dict[str, object]:
-        now = self._loop.time()
+        now = time.monotonic()
         share = self._share.value(now, time.process_time())
         if self.node.totals.are_old(now):
             self._send_report()

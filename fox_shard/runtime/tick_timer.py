@@ -25,7 +25,7 @@ class TickTimer:
         self._due = 0.0
 
     def arm(self, due: float, now: float) -> None:
-        """Call `tick` at `due` at the latest, but not at once. Both: of the loop's clock."""
+        """Call `tick` at `due` at the latest, but not at once. Both: monotonic seconds."""
         if self._timer is not None:
             if self._due <= due:
                 return

@@ -24,20 +24,26 @@ from fox_shard.client.failures import CannotConnect
 from fox_shard.client.transport import Transport
 from fox_shard.client.websocket import SUBPROTOCOL, WebSocket
 from fox_shard.config import Address, Config
+from fox_shard.coordinator.totals import ProcessTotals
 from fox_shard.gateway.clients.access import is_loopback
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.runtime.core_share import PERIOD, CoreShare
+from fox_shard.runtime.health import process_names
 from fox_shard.runtime.logs import set_up_logging
+from fox_shard.runtime.memory import resident_bytes
+from fox_shard.runtime.metrics_token import TokenFileError, read_token
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.sentences import tell
+from fox_shard.runtime.server_metrics import ServerMetrics
 from fox_shard.runtime.signing_keys import SigningKeysFileError, read_signing_keys
 from fox_shard.runtime.supervision import follow_supervisor
 from fox_shard.runtime.web_limits import limits_of
 from fox_shard.runtime.web_server import Server, hush_libraries, make_server
 from fox_shard.runtime.web_socket import web_sockets
 from fox_shard.web import WebApp, make_app
+from fox_shard.web.metrics import MetricsPage
 from fox_shard.web.pool import Pool
 from fox_shard.web.router import Router
 from fox_shard.web.sessions import Visitor
@@ -67,14 +73,15 @@ def run_web(config: Config, address: Address) -> int:
         lock = hold_name(config, NAME)
         check_openness(config)
         keys = read_signing_keys(config.web.keys)
+        token = read_token(config.metrics.token)
         sockets = listening_sockets(address, claims)
-    except (AlreadyRunning, ListenError, SigningKeysFileError) as error:
+    except (AlreadyRunning, ListenError, SigningKeysFileError, TokenFileError) as error:
         tell(f"fox: {error}")
         if supervisor is not None and not isinstance(error, AlreadyRunning):
             supervisor.stop(Path(config.run_dir), str(error))
         return 1
     with lock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_WebProcess(config, address, keys).run(sockets))
+        runner.run(_WebProcess(config, address, keys, token).run(sockets))
     claims.drop()
     return 0
 
@@ -83,7 +90,10 @@ def run_web(config: Config, address: Address) -> int:
 class _WebProcess:
     """The process, from start to end."""
 
-    def __init__(self, config: Config, address: Address, keys: tuple[SigningKey, ...]) -> None:
+    def __init__(
+        self, config: Config, address: Address, keys: tuple[SigningKey, ...], token: str
+    ) -> None:
+        """keys: of signed requests. token: for the metrics; "": there is none."""
         self._config = config
         self._address = address
         web = config.web
@@ -94,7 +104,9 @@ class _WebProcess:
             router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age
         )
         limits = limits_of(config, is_local=is_loopback(address.host))
-        self._app: WebApp = make_app(self._pool, limits, keys=keys)
+        self._app: WebApp = make_app(
+            self._pool, limits, keys=keys, metrics=self._metrics_page(token)
+        )
         self._server: Server = make_server(self._app, config)
         self._share = CoreShare(time.monotonic(), time.process_time())
 
@@ -128,6 +140,27 @@ class _WebProcess:
             with suppress(OSError, EOFError, TimeoutError, InvalidHandshake):
                 return await _connect(path, visitor.address)
         raise CannotConnect("No gateway answers.")
+
+    def _metrics_page(self, token: str) -> MetricsPage | None:
+        access = self._config.metrics.access
+        if access == "off":
+            return None
+        processes = process_names(self._config)
+        return MetricsPage(ServerMetrics(self._config, processes, self._counted), access, token)
+
+    def _counted(self) -> dict[str, ProcessTotals]:
+        """Return what this process has counted; the coordinator does not know it."""
+        counters = {
+            "requests": self._server.server_state.total_requests,
+            "cpu_milliseconds": round(1000 * time.process_time()),
+        }
+        gauges = {
+            "connections": self._server.connections,
+            "sessions": len(self._pool),
+            "streams": self._app.streams,
+            "memory_bytes": resident_bytes(),
+        }
+        return {NAME: ProcessTotals(counters, gauges)}
 
     async def _sample(self) -> None:
         while True:

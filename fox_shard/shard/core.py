@@ -31,6 +31,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.config import Keys, Realm, RealmLimits, Rpc
 from fox_shard.config import Reducers as ReducerLimits
 from fox_shard.deadline import Deadline
@@ -759,37 +760,38 @@ class Shard:
                 gateway.link.acknowledge_soon()
         self._attached.limit_credit(overloaded=overloaded, now=now)
 
-    def send_report(self, now: float) -> None:
+    def send_report(self, now: float, usage: Usage = NO_USAGE) -> None:
         """Send the metrics to the coordinator."""
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
-            stored_publishes, seconds = self.journal.take_times()
             refusals = self.stored_publishes.refusals
             counters = Counter(
                 {
-                    f"{self.name}.batches": self._batches,
-                    f"{self.name}.frames": self._frames,
-                    f"{self.name}.commits": stored_publishes,
-                    f"{self.name}.dropped": refusals.dropped,
-                    f"{self.name}.limit_exceeded": refusals.limit_exceeded,
-                    **self.reducers.take_counts(self.name),
-                    **self.tables.take_counts(self.name),
+                    "batches": self._batches,
+                    "frames": self._frames,
+                    "dropped": refusals.dropped,
+                    "limit_exceeded": refusals.limit_exceeded,
+                    **self.reducers.take_counts(),
+                    **self.tables.take_counts(),
+                    **usage.counters(),
                 }
             )
             self._batches = self._frames = 0
             refusals.dropped = refusals.limit_exceeded = 0
             for limit_counts in self._limit_counts():
                 # Added up: calls and publishes may have exceeded the same limit.
-                counters.update(limit_counts.take(self.name))
+                counters.update(limit_counts.take())
             gauges = {
-                f"{self.name}.commit_microseconds": round(1e6 * seconds),
-                f"{self.name}.keys": self.retained_keys.keys_held,
-                f"{self.name}.waiting_publishes": len(self.stored_publishes.conditional.waiting),
-                f"{self.name}.queue_depth": self.dealer.invocations.kept.queued,
-                **self.reducers.gauges(self.name),
-                f"{self.name}.outbox_bytes": self.outbox.total,
+                "keys": self.retained_keys.keys_held,
+                "waiting_publishes": len(self.stored_publishes.conditional.waiting),
+                "queue_depth": self.dealer.invocations.kept.queued,
+                **self.reducers.gauges(),
+                "outbox_bytes": self.outbox.total,
+                "store_failing": int(bool(self.journal.failing)),
+                **usage.gauges(),
             }
-            report = Report(counters, gauges)
+            times = {"commit_seconds": self.journal.commit_times.take()}
+            report = Report(counters, gauges, {}, times)
             self.totals.add(report, now)
             coordinator.reply(report)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from fox_shard.deadline import NEVER, Deadline
+from fox_shard.histogram import Histogram
 from fox_shard.store.store import WriteSet
 from fox_shard.store.write import Write
 
@@ -32,7 +33,6 @@ class Journal:
 
     __slots__ = (
         "_changes",
-        "_commits",
         "_deadline",
         "_kept",
         "_lazy",
@@ -42,9 +42,9 @@ class Journal:
         "_on_trouble",
         "_resume",
         "_retry_at",
-        "_seconds",
         "_size",
         "_under_way",
+        "commit_times",
         "durable",
         "failing",
         "interval",
@@ -93,9 +93,8 @@ class Journal:
         self.failing = ""
         self._retry_at = NEVER
         self._resume = False
-        # Transactions that have become durable, and seconds that they took in all (`take_times`).
-        self._commits = 0
-        self._seconds = 0.0
+        #: From `take` until a transaction is durable.
+        self.commit_times = Histogram()
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Change a row for a request; None: delete it. Call this only while the store works."""
@@ -166,8 +165,7 @@ class Journal:
         for done in [done for done in self._under_way if done <= ticket]:
             size, _, since = self._under_way.pop(done)
             self.waiting -= size
-            self._commits += 1
-            self._seconds += now - since
+            self.commit_times.add(now - since)
         self.durable = ticket
         if self.failing:
             self.failing = ""
@@ -197,15 +195,6 @@ class Journal:
         self._on_failed(ticket, why, now)
         self._retry_at = now + RETRY
         self._deadline.by(self._retry_at)
-
-    def take_times(self) -> tuple[int, float]:
-        """Return the number of transactions that became durable since the last call.
-
-        With them comes the average number of seconds from `take` until they were durable.
-        """
-        commits, seconds = self._commits, self._seconds
-        self._commits, self._seconds = 0, 0.0
-        return commits, seconds / max(1, commits)
 
     def tick(self, now: float) -> None:
         """Try the store again with the next `take`, if a retry is due."""

@@ -101,7 +101,7 @@ class OneProcess:
         stores = {node.name: _DiskStore(disks[node.name]) for node in nodes if node.journal}
 
         def begin() -> JunctionShell:
-            shell = JunctionShell(self.junction, stores, 0.0, wall)
+            shell = JunctionShell(self.junction, stores, 0.0, wall, clock=self.loop.time)
             shell.outside = _Outside(send)
             shell.after_turn = after_turn
             shell.on_failure = lambda error: failed(f"{type(error).__name__}: {error}")

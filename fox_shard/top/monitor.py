@@ -33,7 +33,7 @@ _RATES: Final = {
     "wamp.bytes_out": "bytes_out",
     "mqtt.bytes_out": "bytes_out",
 }
-"""Name of a realm's counter (docs/operations.md, Metrics) → field of `Rates`."""
+"""Name of a realm's counter (docs/metrics.md) → field of `Rates`."""
 
 _FIELDS: Final = tuple(dict.fromkeys(_RATES.values()))
 
@@ -88,7 +88,7 @@ class Monitor:
             rates=_sum(rates for _, rates in realms),
             sessions=sum(one.sessions or 0 for one in processes if one.name == "coordinator"),
             keys=sum(one.keys or 0 for one in processes),
-            slow_clients=sum(_slow_clients(name, answer) for name, answer in answers.items()),
+            slow_clients=sum(_slow_clients(answer) for answer in answers.values()),
             sentences=list(shortages(shares, self._cores)),
         )
 
@@ -169,7 +169,6 @@ def _told_once(answers: Mapping[str, Answer]) -> Iterator[tuple[str, Answer]]:
 
 def _process(name: str, answer: Answer, share: float | None, restarts: int) -> Process:
     gauges: dict[str, int] = answer.get("metrics", {}).get("gauges", {})
-    own = {key.partition(".")[2]: value for key, value in gauges.items()}
     status = str(answer.get("status", "down"))
     return Process(
         name=name,
@@ -181,9 +180,9 @@ def _process(name: str, answer: Answer, share: float | None, restarts: int) -> P
         restarts=restarts,
         sessions=answer.get("sessions"),
         keys=answer.get("keys"),
-        queued=_sum_of(own, _QUEUES),
-        unread=own.get("client_buffers"),
-        unhandled=_sum_of(own, _BUFFERS),
+        queued=_sum_of(gauges, _QUEUES),
+        unread=gauges.get("client_buffers"),
+        unhandled=_sum_of(gauges, _BUFFERS),
         trouble=list(_trouble(answer)),
     )
 
@@ -203,10 +202,9 @@ def _trouble(answer: Answer) -> Iterable[str]:
             yield str(answer[name]) if name == "reason" else f"{name}: {answer[name]}"
 
 
-def _slow_clients(name: str, answer: Answer) -> int:
+def _slow_clients(answer: Answer) -> int:
     counters: Mapping[str, int] = answer.get("metrics", {}).get("counters", {})
-    of_all = ("gateway-x" if is_attached(name) else name) + ".slow_consumers"
-    return counters.get(of_all, 0)
+    return counters.get("slow_consumers", 0)
 
 
 def _sum(rates: Iterable[Rates]) -> Rates:

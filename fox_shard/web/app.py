@@ -20,6 +20,7 @@ from fox_shard.web import openapi
 from fox_shard.web.bodies import releasing
 from fox_shard.web.context import Context, Limits
 from fox_shard.web.events import Streams
+from fox_shard.web.metrics import MetricsPage
 from fox_shard.web.operations import OPERATIONS, Operation
 from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer, root_of
@@ -57,8 +58,12 @@ def make_app(
     limits: Limits | None = None,
     wall: Callable[[], float] = time.time,
     keys: Iterable[SigningKey] = (),
+    metrics: MetricsPage | None = None,
 ) -> WebApp:
-    """Return the application. wall: the time in seconds since 1970. keys: of signed requests."""
+    """Return the application. wall: the time in seconds since 1970. keys: of signed requests.
+
+    metrics: the answers at `/metrics`; None: there are none.
+    """
     limits = limits or Limits()
     context = Context(sessions, limits, wall, Signatures(keys))
     app = Starlette(
@@ -67,6 +72,7 @@ def make_app(
             Route("/api/openapi.json", _openapi),
             Route("/api/docs", _docs),
             Route("/", _home),
+            *([Route("/metrics", metrics.answer)] if metrics is not None else []),
         ],
         exception_handlers={
             Problem: answer,

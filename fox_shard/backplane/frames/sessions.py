@@ -106,10 +106,16 @@ class Kill(Struct, array_like=True, tag=43, gc=False):
 
 
 class Report(Struct, array_like=True, tag=44, gc=False):
-    """Counters (since the last report) and gauges of a process, by name: to the coordinator."""
+    """What a process has counted since its last report, and its gauges: to the coordinator.
+
+    counters, gauges: by name. realms: the counters of each realm. histograms: buckets by name (see
+    `histogram`).
+    """
 
     counters: dict[str, int]
     gauges: dict[str, int]
+    realms: dict[str, dict[str, int]]
+    histograms: dict[str, list[int]]
 
 
 class StoreFailure(Struct, array_like=True, tag=45, gc=False):

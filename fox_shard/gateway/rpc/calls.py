@@ -22,6 +22,7 @@ from fox_shard.backplane.refusals import call_error
 from fox_shard.errors import FeatureNotSupported, Refusal, Unavailable
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.limits import Limits
+from fox_shard.gateway.clients.sampled_times import SampledTimes
 from fox_shard.gateway.rpc.open_calls import OpenCalls, further_part
 from fox_shard.gateway.rpc.own_calls import OwnCalls
 from fox_shard.gateway.sessions.ordering import Ordering
@@ -55,6 +56,7 @@ class Calls:
         "_own",
         "_reopened",
         "_sessions",
+        "_times",
         "local_procedures",
     )
 
@@ -67,9 +69,11 @@ class Calls:
         limits: Limits,
         own: OwnCalls,
         backpressure: Backpressure,
+        times: SampledTimes,
     ) -> None:
         """links: to the shards, by number. own: the gateway's own calls, answered like these."""
         self._own = own
+        self._times = times
         self._limits = limits
         self._backpressure = backpressure
         self._links = links
@@ -88,7 +92,8 @@ class Calls:
     @property
     def idle(self) -> bool:
         """Whether no call is open, and nothing is kept for calls that may move to other shards."""
-        return not (self._canceled or self._reopened) and self._open_calls.idle
+        kept = self._canceled or self._reopened
+        return not kept and self._open_calls.idle and self._times.idle
 
     def call(
         self,
@@ -148,6 +153,7 @@ class Calls:
             self._open_calls.begin(shard, frame)
         number = link.send(frame)
         calls[request] = shard
+        self._times.call_sent(session.id, request)
         self._sent(session, shard, number)
         session.traffic.calls += 1
 
@@ -287,6 +293,8 @@ class Calls:
     def _answered(self, session: Session, request: int) -> None:
         if session.calls is not None:
             del session.calls[request]
+        if not self._times.idle:
+            self._times.call_over(session.id, request, answered=True)
         if self._canceled:
             self._canceled.pop((session.id, request), None)
         if self._reopened:
@@ -305,6 +313,7 @@ class Calls:
             self._canceled.pop((session.id, request), None)
             self._reopened.pop((session.id, request), None)
             self._open_calls.end(session.id, request)
+            self._times.call_over(session.id, request, answered=False)
 
     def link_broken(self, shard: int) -> None:
         """Fail the calls at that shard (or the coordinator), with which the pair has ended."""

@@ -106,21 +106,21 @@ class Realm:
         self.traffic = {protocol: Traffic() for protocol in PROTOCOLS}
 
     def take_counts(self) -> dict[str, int]:
-        """Return what was counted since the last call, by the metrics' names."""
+        """Return what was counted since the last call, by name."""
         dropped, self.dropped_events = self.dropped_events, 0
         counts = {
-            f"{self.name}.deliveries": self.deliveries - self._reported - dropped,
-            f"{self.name}.dropped_events": dropped,
+            "deliveries": self.deliveries - self._reported - dropped,
+            "dropped_events": dropped,
         }
         self._reported = self.deliveries
         for total in ("publishes", "calls"):
-            counts[f"{self.name}.{total}"] = 0
+            counts[total] = 0
         for protocol, traffic in self.traffic.items():
             taken = traffic.take()
             for total in ("publishes", "calls"):
-                counts[f"{self.name}.{total}"] += taken.pop(total)
+                counts[total] += taken.pop(total)
             for what, count in taken.items():
-                counts[f"{self.name}.{protocol}.{what}"] = count
+                counts[f"{protocol}.{what}"] = count
         return counts
 
     def drop_event(self) -> None:

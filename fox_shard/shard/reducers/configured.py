@@ -53,7 +53,7 @@ class Configured:
             for (realm, name), events in self._queues.take_unconfigured()
         ]
 
-    def take_counts(self, name: str) -> dict[str, int]:
-        """Return the webhooks' counters since the last call; names begin with the shard's."""
+    def take_counts(self) -> dict[str, int]:
+        """Return the webhooks' counters since the last call."""
         counts = self._queues.take_webhook_counts()
-        return {f"{name}.webhook_{what}": count for what, count in counts.items()}
+        return {f"webhook_{what}": count for what, count in counts.items()}

@@ -178,14 +178,14 @@ class Reducers:
         self.invocations.tick(now)
         self.instances.expire(now, DROPPED_AT_ONCE)
 
-    def take_counts(self, name: str) -> dict[str, int]:
-        """Return the counters since the last call, with names that begin with the shard's."""
+    def take_counts(self) -> dict[str, int]:
+        """Return the counters since the last call."""
         queues = self.queues
         counts = {
-            f"{name}.folded": queues.folded,
-            f"{name}.reducer_failures": queues.failed,
-            f"{name}.reducer_dropped": queues.dropped,
-            **self.configured.take_counts(name),
+            "folded": queues.folded,
+            "reducer_failures": queues.failed,
+            "reducer_dropped": queues.dropped,
+            **self.configured.take_counts(),
         }
         queues.folded = queues.failed = queues.dropped = 0
         return counts
@@ -203,11 +203,11 @@ class Reducers:
         """Undo all transactions that are not durable: they have failed."""
         self.queues.commit_failed()
 
-    def gauges(self, name: str) -> dict[str, int]:
-        """Return how many events wait, with names that begin with the shard's."""
+    def gauges(self) -> dict[str, int]:
+        """Return how many events wait."""
         return {
-            f"{name}.reducer_queue": self.queues.waiting,
-            f"{name}.webhook_queue": self.queues.webhooks_waiting,
+            "reducer_queue": self.queues.waiting,
+            "webhook_queue": self.queues.webhooks_waiting,
         }
 
     def loaded(self) -> list[Notice]:

@@ -129,10 +129,10 @@ class Tables:
             return ()
         return self.aggregates.due()
 
-    def take_counts(self, name: str) -> dict[str, int]:
-        """Return the counters since the last call, with names that begin with the shard's."""
+    def take_counts(self) -> dict[str, int]:
+        """Return the counters since the last call."""
         left_out, self.contributions.left_out = self.contributions.left_out, 0
-        return {f"{name}.results_left_out": left_out}
+        return {"results_left_out": left_out}
 
     # The store
 

@@ -62,6 +62,8 @@ SAMPLES = {
     list[int]: [1, 2],
     list[str]: ["x", ""],
     dict[str, int]: {"a": 1},
+    dict[str, dict[str, int]]: {"r": {"a": 1}},
+    dict[str, list[int]]: {"t": [5, 1, 0]},
     tuple[int, bytes, bytes]: (1, b"[1]", b""),
     list[tuple[bytes, bytes]]: [(b"a", b"\x00"), (b"b", b"")],
     list[tuple[int, int, int]]: [(1, 2, 3), (4, 5, 6)],

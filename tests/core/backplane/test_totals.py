@@ -6,10 +6,10 @@ from fox_shard.backplane.totals import FRESH, Totals
 
 def test_counters_add_up_and_gauges_are_those_of_the_last_report():
     totals = Totals(10.0)
-    totals.add(Report({"r.calls": 3}, {"keys": 7}), 11.0)
-    totals.add(Report({"r.calls": 2, "r.publishes": 1}, {"keys": 5}), 12.0)
+    totals.add(Report({"frames": 3}, {"keys": 7}, {"r": {"calls": 3}}, {}), 11.0)
+    totals.add(Report({}, {"keys": 5}, {"r": {"calls": 2, "publishes": 1}}, {}), 12.0)
     assert totals.state(12.5) == {
-        "counters": {"r.calls": 5, "r.publishes": 1},
+        "counters": {"frames": 3, "r.calls": 5, "r.publishes": 1},
         "gauges": {"keys": 5},
         "age": 0.5,
     }
@@ -18,6 +18,6 @@ def test_counters_add_up_and_gauges_are_those_of_the_last_report():
 def test_totals_are_old_when_the_last_report_is():
     totals = Totals(10.0)
     assert totals.are_old(10.0 + FRESH)
-    totals.add(Report({}, {}), 20.0)
+    totals.add(Report({}, {}, {}, {}), 20.0)
     assert not totals.are_old(20.0 + FRESH / 2)
     assert totals.are_old(20.0 + FRESH)

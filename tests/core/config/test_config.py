@@ -189,7 +189,7 @@ def test_the_store_of_a_realm_is_read():
             "zebra = 1",
             "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
             "users, [gateway], [backplane], [rpc], [keys], [reducer], [limits], [mqtt], [auth], "
-            "[web], [statsd], [log].",
+            "[web], [metrics], [statsd], [log].",
         ),
         ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
         ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
@@ -221,6 +221,10 @@ def test_the_store_of_a_realm_is_read():
         (
             "[gateway]\nmqtt = '127.0.0.1:8088'",
             "gateway.mqtt and web.address are both 127.0.0.1:8088.",
+        ),
+        (
+            "[metrics]\naccess = 'token'",
+            'metrics.access is "token", so metrics.token must name a file.',
         ),
         (
             "[web]\nrealm = 'x'",

@@ -25,6 +25,7 @@ from fox_shard.backplane.frames import (
     SyncEnd,
 )
 from fox_shard.backplane.placement import Placement
+from fox_shard.backplane.usage import NO_USAGE
 from fox_shard.coordinator.core import Coordinator
 from fox_shard.coordinator.schema_calls import MOST_WAITING
 from fox_shard.documents import payloads
@@ -158,7 +159,7 @@ def test_meta_events_go_to_the_realm_of_the_session():
         ("gateway-0", Cancel(5, 1, "kill")),
         ("shard-0", Published(0, 0, 1)),
         ("shard-0", SyncEnd()),
-        ("shard-0", Report({"a": 1}, {})),
+        ("shard-0", Report({"a": 1}, {}, {}, {})),
     ],
 )
 def test_a_frame_without_news_has_no_effect(gateway, frame):
@@ -546,32 +547,44 @@ def test_arguments_that_cannot_be_read_are_refused(populated, encoding, args):
 # Metrics
 
 
+def gauges_of(coordinator, now):
+    return {
+        (owner, name): value for owner, name, value, kind in coordinator.flush(now) if kind == "g"
+    }
+
+
 def test_sessions_are_gauges_by_realm_and_protocol(populated):
-    gauges = {name: value for name, value, kind in populated.flush(0.0) if kind == "g"}
-    assert gauges == {
-        "realm1.sessions": 3,
-        "realm1.wamp.sessions": 2,
-        "realm1.mqtt.sessions": 1,
-        "com.other.sessions": 1,
-        "com.other.wamp.sessions": 1,
-        "coordinator.uptime": 0,
+    assert gauges_of(populated, 0.0) == {
+        ("realm1", "sessions"): 3,
+        ("realm1", "wamp.sessions"): 2,
+        ("realm1", "mqtt.sessions"): 1,
+        ("com.other", "sessions"): 1,
+        ("com.other", "wamp.sessions"): 1,
+        ("coordinator", "uptime"): 0,
     }
     populated.gateway_gone("gateway-1", 1.0)
-    gauges = {name: value for name, value, kind in populated.flush(2.0) if kind == "g"}
-    assert gauges["realm1.sessions"] == 1
-    assert gauges["realm1.mqtt.sessions"] == 0
-    assert gauges["com.other.sessions"] == 0
+    gauges = gauges_of(populated, 2.0)
+    assert gauges["realm1", "sessions"] == 1
+    assert gauges["realm1", "mqtt.sessions"] == 0
+    assert gauges["com.other", "sessions"] == 0
 
 
-def test_reports_of_gateways_and_shards_are_summed():
+def test_reports_of_gateways_and_shards_are_kept_for_statsd_and_for_prometheus():
     coordinator = coordinator_of(PLACEMENT)
-    coordinator.receive("gateway-0", Report({"realm1.publishes": 3}, {"buffers": 10}), 0.0)
-    coordinator.receive("shard-0", Report({"realm1.publishes": 4}, {"buffers": 1}), 0.0)
-    assert ("realm1.publishes", 7, "c") in coordinator.flush(1.0)
+    of_gateway = Report({}, {"buffers": 10}, {"realm1": {"publishes": 3}}, {})
+    coordinator.receive("gateway-0", of_gateway, 0.0)
+    coordinator.receive("shard-0", Report({"frames": 4}, {"keys": 1}, {}, {}), 0.0)
+    values = coordinator.flush(1.0)
+    assert ("realm1", "publishes", 3, "c") in values
+    assert ("shard-0", "frames", 4, "c") in values
+    assert coordinator.sums(1.0).processes["shard-0"].gauges == {"keys": 1}
     coordinator.shard_gone("shard-0", 1.0)
-    assert ("buffers", 10, "g") in coordinator.flush(2.0)
+    assert ("shard-0", "keys", 0, "g") in coordinator.flush(2.0)
     coordinator.gateway_gone("gateway-0", 2.0)
-    assert ("buffers", 0, "g") in coordinator.flush(3.0)
+    assert ("gateway-0", "buffers", 0, "g") in coordinator.flush(3.0)
+    sums = coordinator.sums(3.0)
+    assert sums.processes["gateway-0"].gauges == sums.processes["shard-0"].gauges == {}
+    assert sums.realms == {"realm1": {"publishes": 3}}
 
 
 def test_refused_calls_are_reported():
@@ -579,5 +592,7 @@ def test_refused_calls_are_reported():
     for request in range(MOST_WAITING + 2):
         frame = Call("realm1", "fox.schema.get", 5, request, 1, 0, 0, payloads.MSGPACK, b"\x90")
         coordinator.receive("gateway-0", frame, 0.0)
-    assert ("coordinator.refused.schema_calls", 2, "c") in coordinator.flush(1.0)
-    assert [name for name, _, _ in coordinator.flush(2.0) if "refused" in name] == []
+    coordinator.report(NO_USAGE, 1.0)
+    assert ("coordinator", "refused.schema_calls", 2, "c") in coordinator.flush(1.0)
+    coordinator.report(NO_USAGE, 2.0)
+    assert [name for _, name, _, _ in coordinator.flush(2.0) if "refused" in name] == []

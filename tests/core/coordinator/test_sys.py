@@ -59,39 +59,36 @@ def test_later_news_has_only_topics_whose_values_have_changed():
 @pytest.mark.parametrize(
     ("name", "topic"),
     [
-        ("realm1.wamp.messages_in", "messages.received"),
-        ("realm1.mqtt.messages_out", "messages.sent"),
-        ("com.example.bytes_in.mqtt.bytes_in", "bytes.received"),
-        ("realm1.mqtt.bytes_out", "bytes.sent"),
-        ("realm1.publishes", "publish.messages.received"),
-        ("realm1.deliveries", "publish.messages.sent"),
+        ("wamp.messages_in", "messages.received"),
+        ("mqtt.messages_out", "messages.sent"),
+        ("mqtt.bytes_in", "bytes.received"),
+        ("mqtt.bytes_out", "bytes.sent"),
+        ("publishes", "publish.messages.received"),
+        ("deliveries", "publish.messages.sent"),
     ],
 )
 def test_counters_add_up_over_processes_and_reports(name, topic):
     sys = sys_of()
     news_of(sys, 100.0)
-    sys.report("gateway-0", Report({name: 3}, {}))
-    sys.report("gateway-1", Report({name: 4, "other.calls": 9}, {}))
+    sys.report("gateway-0", Report({}, {}, {"a": {name: 1}, "b": {name: 2}}, {}))
+    sys.report("gateway-1", Report({}, {}, {"a": {name: 4, "calls": 9}}, {}))
     assert news_of(sys, 100.0) == {topic: b"7"}
-    sys.report("gateway-0", Report({name: 5}, {}))
+    sys.report("gateway-0", Report({}, {}, {"a": {name: 5}}, {}))
     sys.peer_gone("gateway-0")
     assert news_of(sys, 100.0) == {topic: b"12"}
 
 
 @pytest.mark.parametrize(
-    ("names", "topic"),
-    [
-        (("gateway-0.subscriptions", "gateway-1.subscriptions"), "subscriptions.count"),
-        (("shard-0.keys", "shard-1.keys"), "retained messages.count"),
-    ],
+    ("name", "topic"),
+    [("subscriptions", "subscriptions.count"), ("keys", "retained messages.count")],
 )
-def test_a_value_sums_the_latest_gauges_of_all_living_processes(names, topic):
+def test_a_value_sums_the_latest_gauges_of_all_living_processes(name, topic):
     sys = sys_of()
     news_of(sys, 100.0)
-    sys.report("one", Report({}, {names[0]: 3}))
-    sys.report("two", Report({}, {names[1]: 4}))
+    sys.report("one", Report({}, {name: 3}, {}, {}))
+    sys.report("two", Report({}, {name: 4}, {}, {}))
     assert news_of(sys, 100.0) == {topic: b"7"}
-    sys.report("one", Report({}, {names[0]: 1}))
+    sys.report("one", Report({}, {name: 1}, {}, {}))
     assert news_of(sys, 100.0) == {topic: b"5"}
     sys.peer_gone("two")
     assert news_of(sys, 100.0) == {topic: b"1"}
@@ -160,8 +157,8 @@ def test_a_newly_linked_shard_is_sent_its_topics_again(coordinator):
 
 
 def test_a_process_that_has_gone_is_not_counted(coordinator):
-    coordinator.receive("shard-0", Report({}, {"shard-0.keys": 3}), 0.0)
-    coordinator.receive("gateway-0", Report({}, {"gateway-0.subscriptions": 4}), 0.0)
+    coordinator.receive("shard-0", Report({}, {"keys": 3}, {}, {}), 0.0)
+    coordinator.receive("gateway-0", Report({}, {"subscriptions": 4}, {}, {}), 0.0)
     coordinator.sys_news(0.0)
     coordinator.shard_gone("shard-0", 0.0)
     coordinator.gateway_gone("gateway-0", 0.0)

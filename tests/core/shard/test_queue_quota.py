@@ -143,4 +143,4 @@ def test_calls_and_publishes_refused_by_the_same_limit_are_added_up_in_reports()
     harness.shard.send_report(harness.now)
     harness.turns()
     (report,) = harness.got("coordinator", Report)
-    assert report.counters["shard-0.refused.max_queue_bytes"] == 2
+    assert report.counters["refused.max_queue_bytes"] == 2

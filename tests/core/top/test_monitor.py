@@ -80,14 +80,14 @@ def test_what_nodes_of_one_process_share_is_shown_once(monitor):
 
 def test_queues_and_buffers_are_gauges_and_trouble_is_told(monitor):
     gauges = {
-        "shard-0.queue_depth": 3,
-        "shard-0.reducer_queue": 4,
-        "shard-0.waiting_publishes": 5,
-        "shard-0.outbox_bytes": 600,
+        "queue_depth": 3,
+        "reducer_queue": 4,
+        "waiting_publishes": 5,
+        "outbox_bytes": 600,
     }
     shard = answer(gauges=gauges, keys=9, links={"gateway-0": False, "gateway-x1": False})
     shard["store"] = "the disk is full"
-    gateway = answer({"gateway-0.slow_consumers": 2}, pid=2, gauges={"gateway-0.client_buffers": 7})
+    gateway = answer({"slow_consumers": 2}, pid=2, gauges={"client_buffers": 7})
     snapshot = take(monitor, 0.0, shard_0=shard, gateway_0=gateway)
     shown = snapshot.processes[0]
     assert (shown.queued, shown.unhandled, shown.unread, shown.keys) == (12, 600, None, 9)

@@ -223,7 +223,7 @@ def test_so_many_consultations_are_under_way_and_no_more():
     assert harness.outcomes == ["busy"]
     harness.gateway.send_report(harness.now)
     (report,) = harness.got("coordinator", Report)
-    assert report.counters["gateway-0.refused.max_consultations"] == 1
+    assert report.counters["refused.max_consultations"] == 1
 
 
 def test_nobody_is_told_of_a_canceled_consultation():

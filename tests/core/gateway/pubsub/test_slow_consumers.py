@@ -263,12 +263,12 @@ def test_what_is_dropped_is_no_delivery_and_has_metrics(made):
     made.gateway(0)._report()
     fall_behind(made, slow)
     publish(made, "a.b", 1, 2)
-    counters = made.gateway(0)._report().counters
-    assert counters["realm1.deliveries"] == 2
-    assert counters["realm1.dropped_events"] == 2
-    assert counters["gateway-0.refused.slow_consumer"] == 2
+    report = made.gateway(0)._report()
+    assert report.realms["realm1"]["deliveries"] == 2
+    assert report.realms["realm1"]["dropped_events"] == 2
+    assert report.counters["refused.slow_consumer"] == 2
     assert made.gateway(0).health()["refused"] == {"slow_consumer": 2}
-    assert made.gateway(0)._report().counters["realm1.dropped_events"] == 0
+    assert made.gateway(0)._report().realms["realm1"]["dropped_events"] == 0
 
 
 def test_the_log_says_who_missed_how_many_events(made):

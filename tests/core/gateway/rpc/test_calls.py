@@ -25,7 +25,7 @@ def test_a_session_has_so_many_unanswered_calls_and_no_more():
     assert session.take() == []
     harness.gateway.send_report(harness.now)
     (report,) = harness.got("coordinator", Report)
-    assert report.counters["gateway-0.refused.max_calls"] == 1
+    assert report.counters["refused.max_calls"] == 1
 
 
 @pytest.mark.parametrize(

@@ -274,5 +274,5 @@ def test_events_of_other_shards_that_cannot_be_folded_count_as_failed(realm):
     harness.turns(8)
     assert key(harness, here, realm=realm) == b"[3]"
     assert (reducer.folded, reducer.failed) == (3, 1)
-    counts = harness.shard.reducers.take_counts("shard-0")
-    assert (counts["shard-0.folded"], counts["shard-0.reducer_failures"]) == (3, 1)
+    counts = harness.shard.reducers.take_counts()
+    assert (counts["folded"], counts["reducer_failures"]) == (3, 1)

@@ -71,8 +71,8 @@ def waiting(harness, name="w"):
 
 
 def counts(harness):
-    found = harness.shard.reducers.configured.take_counts("")
-    return {name.removeprefix(".webhook_"): count for name, count in found.items() if count}
+    found = harness.shard.reducers.configured.take_counts()
+    return {name.removeprefix("webhook_"): count for name, count in found.items() if count}
 
 
 def test_events_wait_before_any_worker_has_ever_come_and_go_out_in_the_order_of_their_topic():

@@ -240,7 +240,7 @@ def test_a_sum_that_is_longer_than_a_published_number_contributes_further(n, num
 
 
 def counted(shards):
-    return sum(node.tables.take_counts("s")["s.results_left_out"] for node in shards.nodes)
+    return sum(node.tables.take_counts()["results_left_out"] for node in shards.nodes)
 
 
 def test_a_result_that_cannot_be_a_key_is_counted_and_contributes_to_other_aggregates():
