@@ -26,14 +26,12 @@ class LimitCounts:
             self._totals[name] += count
 
     def take(self) -> dict[str, int]:
-        """Return what was added since the last call, as `refused.<name>`, without zeros."""
-        grown = {
-            f"{REFUSED}{name}": total - self._reported[name]
-            for name, total in self._totals.items()
-            if total > self._reported[name]
-        }
-        self._reported.update(self._totals)
-        return grown
+        """Return what was added since the last call, as `refused.<name>`.
+
+        Zeros are there, too, because Prometheus sees an increase only of what has been there.
+        """
+        before, self._reported = self._reported, dict(self._totals)
+        return {f"{REFUSED}{name}": total - before[name] for name, total in self._totals.items()}
 
     def totals(self) -> dict[str, int]:
         """Return what was added since the beginning, by name, without zeros."""

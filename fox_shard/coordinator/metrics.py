@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final, Literal, final
 
 from fox_shard.backplane.frames import Report
+from fox_shard.backplane.limit_counts import REFUSED
 from fox_shard.coordinator.totals import owner_of
 from fox_shard.histogram import Buckets, add_up, no_times
 
@@ -46,7 +47,10 @@ class Metrics:
         """Add the counters of a process since its last report, and replace its gauges."""
         self._start(now)
         owner = owner_of(process)
-        self._counters.update({(owner, name): count for name, count in report.counters.items()})
+        for name, count in report.counters.items():
+            # There are many limits, and hardly one of them refuses anything.
+            if count or not name.startswith(REFUSED):
+                self._counters[owner, name] += count
         for realm, counters in report.realms.items():
             self._counters.update({(realm, name): count for name, count in counters.items()})
         if COMMITS in report.histograms:

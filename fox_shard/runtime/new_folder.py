@@ -10,7 +10,15 @@ from pathlib import Path
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 """The files with which a folder begins: conf/ of the project, which the package carries along."""
 
-FILES = ("fox.conf", "fox.toml", "schema.json", "fox-shard.service")
+FILES = (
+    "fox.conf",
+    "fox.toml",
+    "schema.json",
+    "fox-shard.service",
+    "grafana/fox-shard.json",
+    "prometheus/alerts.yml",
+    "prometheus/prometheus.yml",
+)
 
 _VENV = "%(here)s/../.venv/bin"
 """Where fox.conf looks for the interpreter first."""
@@ -33,6 +41,7 @@ def make_folder(folder: Path) -> int:
             (folder / name).mkdir(mode=0o700, exist_ok=True)
         for name in FILES:
             text = (STARTER / name).read_text()
+            (conf / name).parent.mkdir(exist_ok=True)
             (conf / name).write_text(_of_folder(text, folder.resolve()))
     except OSError as error:
         print(f"fox: {error.filename} cannot be written: {error.strerror}.", file=sys.stderr)

@@ -76,7 +76,7 @@ REFUSED: Final = Metric(
     "counter",
     "process",
     "refused.",
-    "what this limit has refused, or whom (see operations.md); there from the first one on",
+    "what this limit has refused, or whom (see operations.md)",
     statsd=("<process>.refused.<limit>",),
 )
 

@@ -92,6 +92,7 @@ def run(*command, env=None, **more):
 def test_the_wheel_has_what_users_need_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "fox_shard/starter/fox.conf" in names
+    assert "fox_shard/starter/prometheus/alerts.yml" in names
     assert "fox_shard/tap/command.py" in names
     assert not [name for name in names if name.startswith(("fox_shard/testing", "tests"))]
 

@@ -27,6 +27,7 @@ def report(counters=(), gauges=(), realms=(), histograms=()) -> Report:
         ),
         ([("a", report({"x": 1})), ("a", report({"x": 2}))], [("a", "x", 3, "c")]),
         ([("a", report({"x": 0}))], [("a", "x", 0, "c")]),
+        ([("a", report({"refused.x": 0, "refused.y": 1}))], [("a", "refused.y", 1, "c")]),
         (
             [("a", report(realms={"r": {"x": 1}})), ("b", report(realms={"r": {"x": 2}}))],
             [("r", "x", 3, "c")],

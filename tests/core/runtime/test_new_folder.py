@@ -10,10 +10,14 @@ from fox_shard.cli import main
 from fox_shard.runtime.new_folder import FILES, STARTER
 
 
+def names_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
 def test_a_folder_begins_with_the_files_of_conf(tmp_path, capsys):
     folder = tmp_path / "new" / "server"
     assert main(["init", str(folder)]) == 0
-    assert sorted(path.name for path in (folder / "conf").iterdir()) == sorted(FILES)
+    assert names_in(folder / "conf") == sorted(FILES)
     assert (folder / "conf" / "fox.toml").read_text() == (STARTER / "fox.toml").read_text()
     tomllib.loads((folder / "conf" / "fox.toml").read_text())
     for name in ("run", "data"):
@@ -36,11 +40,11 @@ def test_the_processes_use_this_interpreter_and_the_unit_this_folder(tmp_path):
 
 @pytest.mark.parametrize("name", FILES)
 def test_nothing_is_overwritten(name, tmp_path, capsys):
-    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / name).parent.mkdir(parents=True)
     (tmp_path / "conf" / name).write_text("mine")
     assert main(["init", str(tmp_path)]) == 1
     assert f"{tmp_path / 'conf' / name} exists; nothing was written." in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "conf").iterdir()] == [name]
+    assert names_in(tmp_path / "conf") == [name]
     assert (tmp_path / "conf" / name).read_text() == "mine"
 
 
