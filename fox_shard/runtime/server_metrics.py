@@ -17,12 +17,28 @@ from fox_shard.config import Config
 from fox_shard.coordinator.totals import ProcessTotals, Sums
 from fox_shard.runtime.health_socket import answers
 from fox_shard.runtime.sums_socket import path_of
-from fox_shard.web.metrics import Snapshot
+from fox_shard.web.metrics import MetricsPage, Snapshot
 
 PATIENCE: Final = 2.0
 """Seconds in which the coordinator has to answer."""
 
 _decoder = msgspec.msgpack.Decoder(Sums)
+
+
+def metrics_page(
+    config: Config,
+    token: str,
+    processes: Sequence[str],
+    own: Callable[[], dict[str, ProcessTotals]],
+) -> MetricsPage | None:
+    """Return the answers at `/metrics`; None: nobody may read them.
+
+    token: see `read_token`. processes, own: see `ServerMetrics`.
+    """
+    access = config.metrics.access
+    if access == "off":
+        return None
+    return MetricsPage(ServerMetrics(config, processes, own), access, token)
 
 
 @final

@@ -36,14 +36,13 @@ from fox_shard.runtime.metrics_token import TokenFileError, read_token
 from fox_shard.runtime.name_lock import AlreadyRunning, hold_name
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.sentences import tell
-from fox_shard.runtime.server_metrics import ServerMetrics
+from fox_shard.runtime.server_metrics import metrics_page
 from fox_shard.runtime.signing_keys import SigningKeysFileError, read_signing_keys
 from fox_shard.runtime.supervision import follow_supervisor
 from fox_shard.runtime.web_limits import limits_of
 from fox_shard.runtime.web_server import Server, hush_libraries, make_server
 from fox_shard.runtime.web_socket import web_sockets
 from fox_shard.web import WebApp, make_app
-from fox_shard.web.metrics import MetricsPage
 from fox_shard.web.pool import Pool
 from fox_shard.web.router import Router
 from fox_shard.web.sessions import Visitor
@@ -105,7 +104,13 @@ class _WebProcess:
         )
         limits = limits_of(config, is_local=is_loopback(address.host))
         self._app: WebApp = make_app(
-            self._pool, limits, keys=keys, metrics=self._metrics_page(token)
+        limits = limits_of(config, is_local=is_loopback(address.host))
+        self._app: WebApp = make_app(
+            self._pool,
+            limits,
+            keys=keys,
+            metrics=metrics_page(config, token, process_names(config), self._counted),
+        )
         )
         self._server: Server = make_server(self._app, config)
         self._share = CoreShare(time.monotonic(), time.process_time())
@@ -140,13 +145,6 @@ class _WebProcess:
             with suppress(OSError, EOFError, TimeoutError, InvalidHandshake):
                 return await _connect(path, visitor.address)
         raise CannotConnect("No gateway answers.")
-
-    def _metrics_page(self, token: str) -> MetricsPage | None:
-        access = self._config.metrics.access
-        if access == "off":
-            return None
-        processes = process_names(self._config)
-        return MetricsPage(ServerMetrics(self._config, processes, self._counted), access, token)
 
     def _counted(self) -> dict[str, ProcessTotals]:
         """Return what this process has counted; the coordinator does not know it."""
