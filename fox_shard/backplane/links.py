@@ -20,6 +20,7 @@ from fox_shard.backplane.frames import VERSION, Batch, Frame, Hello, encode
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
+from fox_shard.backplane.tracing import Tracer
 from fox_shard.deadline import NEVER, Deadline
 
 IsWorking = Callable[[str, int, float], bool]
@@ -72,6 +73,7 @@ class Links:
         "held",
         "incarnation",
         "stood_still",
+        "tracer",
     )
 
     def __init__(
@@ -95,6 +97,8 @@ class Links:
         must go on in another; None: the peers let every incarnation in again.
         """
         self.by_name: dict[str, Link] = {}
+        # Sees all frames that come and go; None: nobody does.
+        self.tracer: Tracer | None = None
         # Answers to attached gateways that are not let in: (name, batch).
         self._to_strangers: list[tuple[str, bytes]] = []
         # Names of attached gateways to which there is no link any more; the shell takes them.
@@ -215,6 +219,8 @@ class Links:
             self._changed(link, event, before, now)
         if asked and not link.asked:
             self._answered()
+        if self.tracer is not None:
+            self.tracer.arrived(link.peer, frames, now)
         return frames
 
     def _changed(self, link: Link, event: LinkEvent, before: int, now: float) -> None:
@@ -365,6 +371,8 @@ class Links:
         out, self._to_strangers = self._to_strangers, []
         for name, link in self.by_name.items():
             if link.outbox or link.urgent:
+                if self.tracer is not None and link.open and not link.held:
+                    self.tracer.leaving(name, link.outbox, now)
                 for data in link.flush(now):
                     out.append((name, data))
         return out

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.tracing import Tracer
 from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.deadline import Deadline
 from fox_shard.store.journal import Journal
@@ -52,6 +53,9 @@ class Node(Protocol):
 
     def send_report(self, now: float, usage: Usage = NO_USAGE) -> None:
         """Send the process's metrics to the coordinator."""
+
+    def trace(self, tracer: Tracer) -> None:
+        """Let a tracer see all frames that come and go."""
 
     def health(self) -> dict[str, object]:
         """Return {"name": …, "status": "ok", "degraded" or "unavailable", …}."""

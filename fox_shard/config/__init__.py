@@ -32,6 +32,7 @@ from fox_shard.config.settings import (
     Statsd,
     asks_for_proof,
 )
+from fox_shard.config.tracing import Tracing
 from fox_shard.config.web import Web
 from fox_shard.config.webhook import Webhook
 
@@ -62,6 +63,7 @@ __all__ = [
     "Rule",
     "Setting",
     "Statsd",
+    "Tracing",
     "UnixPath",
     "Web",
     "Webhook",

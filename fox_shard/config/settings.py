@@ -15,6 +15,7 @@ from fox_shard.config.jwt import Jwt
 from fox_shard.config.listener import Listener
 from fox_shard.config.metrics import Metrics
 from fox_shard.config.realm_limits import OptionalBytes, OptionalNumber, RealmLimits
+from fox_shard.config.tracing import Tracing
 from fox_shard.config.web import Web
 from fox_shard.config.webhook import Webhook
 
@@ -383,6 +384,7 @@ class Config(Struct, frozen=True, kw_only=True):
     web: Web = Web()
     metrics: Metrics = Metrics()
     statsd: Statsd = Statsd()
+    tracing: Tracing = Tracing()
     log: Log = Log()
     realms: tuple[Realm, ...] = (Realm(name="realm1"),)
     listeners: tuple[Listener, ...] = ()

@@ -19,6 +19,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.tracing import Tracer
 from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.coordinator import rows
 from fox_shard.coordinator.core import Coordinator, Effects
@@ -371,6 +372,10 @@ class CoordinatorNode:
         sums = self.core.sums(now)
         sums.links = self._links.states()
         return sums
+
+    def trace(self, tracer: Tracer) -> None:
+        """Let a tracer see all frames that come and go."""
+        self._links.tracer = tracer
 
     def health(self) -> dict[str, object]:
         """Return the health report of this process; see `Node`."""

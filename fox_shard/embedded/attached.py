@@ -19,6 +19,7 @@ from fox_shard.runtime.links import link_settings, new_incarnation
 from fox_shard.runtime.logins import Logins
 from fox_shard.runtime.metrics import report_interval
 from fox_shard.runtime.openness import check_openness
+from fox_shard.runtime.trace_exports import tracing_of
 from fox_shard.runtime.watchdog import working_peers
 
 
@@ -48,7 +49,10 @@ async def make_attached(
         working_peers(run_dir, config.backplane),
     )
     connects = [link.peer for link in (*gateway.links, gateway.coordinator)]
-    shell = WireShell(gateway, run_dir, incarnation, connects, report_interval(config))
+    tracing = tracing_of(config, gateway)
+    if tracing is not None:
+        undo.push_async_callback(asyncio.to_thread, tracing.close)
+    shell = WireShell(gateway, run_dir, incarnation, connects, report_interval(config), tracing)
     undo.callback(shell.stop)
     clients = ClientSide(gateway, place.number, config, logins, functions, shell.schedule_flush)
     undo.callback(clients.stop)

@@ -34,6 +34,7 @@ from fox_shard.runtime.schemas import read_schemas
 from fox_shard.runtime.server_file import Server, write_server
 from fox_shard.runtime.shard_core import make_shard
 from fox_shard.runtime.sums_socket import open_sums_socket
+from fox_shard.runtime.trace_exports import tracings_of
 from fox_shard.runtime.watchdog import working_peers
 from fox_shard.worker.instance import load_work
 from fox_shard.worker.worker import NAME as WORKER
@@ -101,7 +102,9 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         running,
     )
     junction = Junction([gateway, coordinator, shard])
-    shell = JunctionShell(junction, stores, report_interval(config))
+    shell = JunctionShell(
+        junction, stores, report_interval(config), tracings=tracings_of(config, junction.nodes)
+    )
     _let_attach(shell, junction, incarnations, Server(generation, str(folder), config))
     # From here on the shell closes the stores.
     unused_stores.pop_all()

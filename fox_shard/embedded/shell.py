@@ -6,9 +6,9 @@ Never: what a node decides; the process and its signals, which belong to the app
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 from fox_shard.backplane.usage import NO_USAGE
 from fox_shard.embedded.junction import Junction, Outgoing
@@ -16,6 +16,9 @@ from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.tick_timer import TickTimer
 from fox_shard.runtime.usage import UsageMeter
 from fox_shard.store.store import Store
+
+if TYPE_CHECKING:
+    from fox_shard.runtime.tracing import Tracing
 
 
 class Outside(Protocol):
@@ -53,12 +56,13 @@ class JunctionShell:
         report_interval: float,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        tracings: "Iterable[Tracing]" = (),
     ) -> None:
         """stores: of the nodes that have journals, by name, with `committed` as `on_outcome`.
 
         report_interval: seconds between two reports to the coordinator; 0: nobody wants them.
         wall: returns seconds since 1970. clock: returns monotonic seconds, as the loop does, which
-        may be less exact.
+        may be less exact. tracings: of nodes.
         """
         # Set before `start`, if there is any.
         self.outside: Outside | None = None
@@ -67,6 +71,7 @@ class JunctionShell:
         self._stores = dict(stores)
         self._report_interval = report_interval
         self._usage = UsageMeter()
+        self._tracings = [*tracings]
         self._loop = asyncio.get_running_loop()
         self._journals = {
             node.name: node.journal for node in junction.nodes if node.journal is not None
@@ -82,6 +87,8 @@ class JunctionShell:
 
     def start(self) -> None:
         """Begin to turn."""
+        for tracing in self._tracings:
+            self.after_turn = tracing.behind(self.after_turn)
         if self.outside is not None:
             self.outside.start()
         self._tick()
@@ -199,6 +206,8 @@ class JunctionShell:
         for store in stores.values():
             await asyncio.to_thread(store.close)
         await asyncio.sleep(0)
+        for tracing in self._tracings:
+            await asyncio.to_thread(tracing.close)
         self._stopped = True
         self._timer.cancel()
         if self.outside is not None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
@@ -20,6 +20,9 @@ from fox_shard.backplane.wire import Wire
 from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.tick_timer import TickTimer
 from fox_shard.runtime.usage import UsageMeter
+
+if TYPE_CHECKING:
+    from fox_shard.runtime.tracing import Tracing
 
 _log = logging.getLogger("fox")
 
@@ -40,15 +43,18 @@ class WireShell:
         incarnation: int,
         connects: Iterable[str],
         report_interval: float,
+        tracing: "Tracing | None" = None,
     ) -> None:
         """connects: the processes that the node connects to.
 
         report_interval: seconds between two reports to the coordinator; 0: nobody wants them.
+        tracing: of the node.
         """
         self._node = node
         self._loop = asyncio.get_running_loop()
         self._report_interval = report_interval
         self._usage = UsageMeter()
+        self._tracing = tracing
         self.after_turn: Callable[[], None] = lambda: None
         self.on_failure: Callable[[Exception], None] = lambda error: None
         self._scheduled = False
@@ -68,6 +74,8 @@ class WireShell:
 
     def start(self) -> None:
         """Begin to turn."""
+        if self._tracing is not None:
+            self.after_turn = self._tracing.behind(self.after_turn)
         for descriptor in self._wire.descriptors:
             self._loop.add_reader(descriptor, self._read, descriptor)
         tap = self._wire.tap

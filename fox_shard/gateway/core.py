@@ -19,6 +19,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.tracing import Tracer
 from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.config import Auth, Mqtt, RealmLimits, asks_for_proof, share
 from fox_shard.config import Gateway as Settings
@@ -613,6 +614,10 @@ class Gateway:
         }
         realms = {realm.name: realm.take_counts() for realm in self.realms.values()}
         return Report(counters, gauges, realms, self._times.take())
+
+    def trace(self, tracer: Tracer) -> None:
+        """Let a tracer see all frames that come and go."""
+        self._all_links.tracer = tracer
 
     def health(self) -> dict[str, object]:
         """Return {"name", "status": "ok", "degraded" (still serving) or "unavailable", …}."""

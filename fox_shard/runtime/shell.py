@@ -26,6 +26,7 @@ from fox_shard.runtime.interpreter import settle_garbage, share_with_store
 from fox_shard.runtime.metrics import report_interval
 from fox_shard.runtime.notices import log_notices
 from fox_shard.runtime.tick_timer import TickTimer
+from fox_shard.runtime.trace_exports import tracing_of
 from fox_shard.runtime.usage import UsageMeter
 from fox_shard.runtime.watchdog import Watchdog
 from fox_shard.store.store import Store
@@ -73,6 +74,7 @@ class Shell:
         self.stopping = asyncio.Event()
         self.failure: BaseException | None = None
         self._usage = UsageMeter()
+        self._tracing = tracing_of(config, node)
         self._share = CoreShare(time.monotonic(), time.process_time())
         # What the answer about the process's health has besides the node's.
         self.more_health: Callable[[], dict[str, object]] = dict
@@ -93,6 +95,8 @@ class Shell:
 
     async def start(self) -> None:
         """Begin to turn."""
+        if self._tracing is not None:
+            self.after_flush = self._tracing.behind(self.after_flush)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stopping.set)
         self._loop.set_exception_handler(self._failed)
@@ -123,6 +127,8 @@ class Shell:
             self._store = None
             await asyncio.sleep(0)
             self._flush()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         self._stopped = True
         self._timer.cancel()
         self._health.close()

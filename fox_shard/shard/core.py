@@ -31,6 +31,7 @@ from fox_shard.backplane.placement import Placement
 from fox_shard.backplane.random_source import RandomSource
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.backplane.totals import Totals
+from fox_shard.backplane.tracing import Tracer
 from fox_shard.backplane.usage import NO_USAGE, Usage
 from fox_shard.config import Keys, Realm, RealmLimits, Rpc
 from fox_shard.config import Reducers as ReducerLimits
@@ -798,6 +799,10 @@ class Shard:
     def _limit_counts(self) -> tuple[LimitCounts, ...]:
         publishes = self.stored_publishes.refusals.limit_counts
         return publishes, self.dealer.invocations.limit_counts, self.reducers.instances.limit_counts
+
+    def trace(self, tracer: Tracer) -> None:
+        """Let a tracer see all frames that come and go."""
+        self.links.tracer = tracer
 
     def health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""

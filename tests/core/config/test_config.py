@@ -189,7 +189,7 @@ def test_the_store_of_a_realm_is_read():
             "zebra = 1",
             "fox.toml: there is no setting zebra; there are gateways, shards, data_dir, run_dir, "
             "users, [gateway], [backplane], [rpc], [keys], [reducer], [limits], [mqtt], [auth], "
-            "[web], [metrics], [statsd], [log].",
+            "[web], [metrics], [statsd], [tracing], [log].",
         ),
         ("gateway = 1", "fox.toml: gateway must be a section [gateway], not 1."),
         ("shards = 0", "fox.toml: shards must be a whole number from 1 to 64, not 0."),
