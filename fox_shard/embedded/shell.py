@@ -206,11 +206,11 @@ class JunctionShell:
         for store in stores.values():
             await asyncio.to_thread(store.close)
         await asyncio.sleep(0)
-        for tracing in self._tracings:
-            await asyncio.to_thread(tracing.close)
         self._stopped = True
         self._timer.cancel()
         if self.outside is not None:
             self.outside.stop()
         if self._reports is not None:
             self._reports.cancel()
+        for tracing in self._tracings:
+            await asyncio.to_thread(tracing.close)

@@ -556,7 +556,9 @@ class Gateway:
         """Return (peer, batch) for every process that there is news for. Called once a turn."""
         if self._left or self._unreleased or self.busy:
             self._go_on(now)
-        self._times.turn_ends(now, now + self._wall_offset)
+        times = self._times
+        if times.event or times.call is not None:
+            times.turn_ends(now, now + self._wall_offset)
         self.budget.begin_turn()
         if (self.ordering.held_bytes > self._held_limit) is not self._holds_too_much:
             self._limit_credit()

@@ -127,14 +127,14 @@ class Shell:
             self._store = None
             await asyncio.sleep(0)
             self._flush()
-        if self._tracing is not None:
-            await asyncio.to_thread(self._tracing.close)
         self._stopped = True
         self._timer.cancel()
         self._health.close()
         for descriptor in (*self.wire.descriptors, self.wire.tap.fileno()):
             self._loop.remove_reader(descriptor)
         self.wire.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
         self._lock.close()
         _log.info("stopped", extra={"fox": {"process": self.node.name}})
 

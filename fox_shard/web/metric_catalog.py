@@ -210,7 +210,7 @@ CATALOG: Final = (
         "gateway",
         "delivery_seconds",
         "from the moment at which a shard has accepted a publish until its event is written to "
-        "the subscribers; of one event of each turn of a gateway, the one that has waited longest",
+        "the subscribers; of samples: of a turn of a gateway, the event that has waited longest",
         statsd=(),
     ),
     Metric(
@@ -219,7 +219,7 @@ CATALOG: Final = (
         "gateway",
         "call_seconds",
         "from sending a call to its shard until the final answer, the callee's time included; of "
-        "one call of each turn of a gateway, the first",
+        "samples: of a turn of a gateway, the first call",
         statsd=(),
     ),
     # Shards

@@ -1,52 +1,67 @@
-"""How long deliveries and calls take, by one of each in a turn.
+"""How long deliveries and calls take, by samples.
 
 Owns: which ones are measured, and their histograms. Never: a clock.
 
-A turn may have thousands of events and calls, so only the first of each is measured, and what that
-costs does not grow with the load. The first event of a turn has waited longest.
+A turn may have thousands of events and calls, and a second thousands of turns. So only the first
+of each in a turn is measured, with rests between, and what that costs does not grow with the load.
+The first event of a turn has waited longest.
 """
 
-from typing import final
+from typing import Final, final
 
 from fox_shard.gateway.clients.host import Clock
 from fox_shard.histogram import Buckets, Histogram
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
+
+REST: Final = 0.01
+"""Seconds between two measured events of a gateway, or two measured calls."""
 
 
 @final
 class SampledTimes:
     """The measured deliveries and calls of one gateway.
 
-    event: the publication id of the turn's first event; 0: none has come.
+    event: the publication id of the turn's first event; 0: none has come. call: the turn's first
+    call, by its session's id and its request; None: there is none. If both are so, `turn_ends` need
+    not be called.
     """
 
-    __slots__ = ("_call", "_calls", "_clock", "_deliveries", "_since", "event")
+    __slots__ = (
+        "_calls",
+        "_clock",
+        "_deliveries",
+        "_next_call",
+        "_next_delivery",
+        "_since",
+        "call",
+        "event",
+    )
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.event = 0
-        # The first call of the turn, by its session's id and its request; and when others were sent
-        # that are not answered.
-        self._call: tuple[int, int] | None = None
+        self.call: tuple[int, int] | None = None
+        # When measured calls were sent that are not answered.
         self._since: dict[tuple[int, int], float] = {}
+        self._next_delivery = self._next_call = 0.0
         self._deliveries = Histogram()
         self._calls = Histogram()
 
     @property
     def idle(self) -> bool:
         """Whether no call is being measured."""
-        return self._call is None and not self._since
+        return self.call is None and not self._since
 
     def call_sent(self, session: int, request: int) -> None:
-        """Measure the call, if it is the first one of the turn."""
-        if self._call is None:
-            self._call = (session, request)
+        """Perhaps measure the call, if it is the first one of the turn."""
+        if self.call is None:
+            self.call = (session, request)
 
     def call_over(self, session: int, request: int, *, answered: bool) -> None:
         """Note that the call has an answer, or that its session has ended."""
         call = (session, request)
-        if call == self._call:
-            self._call = None
+        if call == self.call:
+            self.call = None
         since = self._since.pop(call, None)
         if since is not None and answered:
             self._calls.add(self._clock.now - since)
@@ -57,11 +72,15 @@ class SampledTimes:
         wall: `now` in seconds since 1970. An event's id tells when its shard has accepted it.
         """
         if self.event:
-            self._deliveries.add(wall - EPOCH - self.event // SHARDS / TICKS)
+            if now >= self._next_delivery:
+                self._next_delivery = now + REST
+                self._deliveries.add(wall - EPOCH - self.event // SHARDS / TICKS)
             self.event = 0
-        if self._call is not None:
-            self._since[self._call] = now
-            self._call = None
+        if self.call is not None:
+            if now >= self._next_call:
+                self._next_call = now + REST
+                self._since[self.call] = now
+            self.call = None
 
     def take(self) -> dict[str, Buckets]:
         """Return the histograms of a report, and begin again."""

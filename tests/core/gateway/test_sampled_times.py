@@ -1,11 +1,11 @@
-"""How long deliveries and calls take: the first of each in a turn."""
+"""How long deliveries and calls take: the first of each in a turn, after a rest."""
 
 import pytest
 from gateway_harness import GatewayHarness, event
 
 from fox_shard.backplane.frames import CallError, Report, Result
 from fox_shard.documents.payloads import JSON
-from fox_shard.gateway.clients.sampled_times import SampledTimes
+from fox_shard.gateway.clients.sampled_times import REST, SampledTimes
 from fox_shard.topics.ids import EPOCH, SHARDS, TICKS
 
 
@@ -50,6 +50,23 @@ def test_the_first_call_of_a_turn_is_measured_until_its_answer(clock):
         times.call_over(7, request, answered=True)
     assert times.idle
     assert counted(times, "call_seconds") == (1, 2.5)
+
+
+def test_after_one_measured_event_and_call_the_gateway_measures_none_for_a_while(clock):
+    times = SampledTimes(clock)
+    for request, at in enumerate((0.0, 0.5 * REST, 1.1 * REST, 1.2 * REST)):
+        times.event = publication(50.0)
+        times.call_sent(7, request)
+        times.turn_ends(100.0 + at, clock.wall + at)
+        assert times.event == 0
+    for request in range(4):
+        times.call_over(7, request, answered=True)
+    taken = times.take()
+    assert {name: sum(buckets[1:]) for name, buckets in taken.items()} == {
+        "call_seconds": 2,
+        "delivery_seconds": 2,
+    }
+    assert times.idle
 
 
 @pytest.mark.parametrize("turn_ended", [False, True])
