@@ -4,9 +4,10 @@ Owns: reading it, its mode, and what is wrong with it. Never: who shows it (see 
 """
 
 import os
-import stat
 from pathlib import Path
 from typing import Final
+
+from fox_shard.users.secret_file import exposing_mode
 
 SHORTEST: Final = 16
 """Characters of a token that nobody guesses."""
@@ -22,14 +23,14 @@ def read_token(path: str) -> str:
         return ""
     try:
         with Path(path).open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            mode = exposing_mode(os.fstat(file.fileno()), os.getuid())
             token = file.read().decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not ASCII"
         raise TokenFileError(f"Cannot read metrics.token, {path}: {reason}.") from error
-    if mode & 0o077:
+    if mode:
         raise TokenFileError(
-            f"{path} has the mode {mode:04o}, so others on this machine may read it: chmod 600."
+            f"{path} has the mode {mode}, so others on this machine may read it: chmod 600."
         )
     if len(token) < SHORTEST:
         raise TokenFileError(f"The token in {path} has fewer than {SHORTEST} characters.")
