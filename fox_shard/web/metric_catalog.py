@@ -76,7 +76,7 @@ REFUSED: Final = Metric(
     "counter",
     "process",
     "refused.",
-    "what this limit has refused, or whom (see operations.md)",
+    "what this [limit](operations.md#refused-because-of-a-limit) has refused, or whom",
     statsd=("<process>.refused.<limit>",),
 )
 
@@ -268,6 +268,41 @@ CATALOG: Final = (
         "shard",
         "reducer_dropped",
         "events that were not reduced because the queue was full or the reducer did not come back",
+    ),
+    Metric(
+        "fox_shard_webhook_queue_events",
+        "gauge",
+        "shard",
+        "webhook_queue",
+        "events that wait for [webhooks](webhooks.md)",
+    ),
+    Metric(
+        "fox_shard_webhook_delivered_events",
+        "counter",
+        "shard",
+        "webhook_delivered",
+        "events that were posted",
+    ),
+    Metric(
+        "fox_shard_webhook_retries",
+        "counter",
+        "shard",
+        "webhook_retries",
+        "how often the posting of an event was put off",
+    ),
+    Metric(
+        "fox_shard_webhook_given_up_events",
+        "counter",
+        "shard",
+        "webhook_given_up",
+        "events that were not posted, because the target refused them or for too long",
+    ),
+    Metric(
+        "fox_shard_webhook_dropped_events",
+        "counter",
+        "shard",
+        "webhook_dropped",
+        "events that were not posted because the queue was full",
     ),
     Metric(
         "fox_shard_results_left_out",

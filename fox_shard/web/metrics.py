@@ -5,6 +5,7 @@ their names (see `metric_catalog`).
 """
 
 import hmac
+import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, Protocol, TypeAlias, final
 
@@ -28,6 +29,9 @@ from fox_shard.web.problems import Problem
 Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 Access = Literal["local", "all", "token"]
+
+_LINK = re.compile(r"\[([^]]+)\]\([^)]*\)")
+"""A link of the documentation."""
 
 PROXIED = ("forwarded", "x-forwarded-for", "via")
 """Headers of requests that a proxy passes on, perhaps from another machine."""
@@ -167,7 +171,8 @@ class _Collected(Collector):
 
 
 def _family(metric: Metric) -> Family:
-    about = metric.about[0].upper() + metric.about[1:] + "."
+    about = _LINK.sub(r"\1", metric.about)
+    about = about[0].upper() + about[1:] + "."
     if metric.kind == "counter":
         return CounterMetricFamily(metric.name, about, labels=metric.labels)
     if metric.kind == "gauge":
