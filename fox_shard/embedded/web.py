@@ -10,14 +10,19 @@ from typing import Final, NamedTuple, final
 
 from starlette.types import Receive, Scope, Send
 
+from fox_shard.backplane.attached import is_attached
 from fox_shard.client.failures import CannotConnect
 from fox_shard.client.transport import Transport
 from fox_shard.config import Address, Config, Listener
+from fox_shard.coordinator.totals import ProcessTotals
 from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
 from fox_shard.embedded.local_transport import LocalTransport, Origin
 from fox_shard.embedded.mount_paths import with_whole_path
 from fox_shard.embedded.server_end import is_server_stopping
 from fox_shard.gateway.clients.access import UNIX, Access, is_loopback
+from fox_shard.runtime.health import process_names
+from fox_shard.runtime.metrics_token import read_token
+from fox_shard.runtime.server_metrics import metrics_page
 from fox_shard.runtime.signing_keys import read_signing_keys
 from fox_shard.runtime.web_limits import limits_of
 from fox_shard.web import WebApp, make_app
@@ -28,6 +33,8 @@ from fox_shard.web.sessions import Visitor
 
 TRY_LATER: Final = 1013
 """The code with which a WebSocket is closed (IANA's list)."""
+
+NAME: Final = "web"
 
 LOOK: Final = 0.25
 """Seconds between two looks whether the web server is stopping, while it has requests here."""
@@ -73,13 +80,20 @@ class WebApplication:
     # The life of the router
 
     def open(self, config: Config) -> None:
-        """Begin to answer. Raises SigningKeysFileError."""
+        """Begin to answer. Raises StartError."""
         web = config.web
         keys = read_signing_keys(web.keys)
         longest = config.gateway.max_message_size
         router = Router(self._dial, random.random, web.stream_bytes, longest)
         pool = Pool(router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age)
-        app = make_app(pool, limits_of(config, is_local=self._is_local), keys=keys)
+        token = read_token(config.metrics.token)
+        processes = [name for name in process_names(config) if name != NAME]
+        app = make_app(
+            pool,
+            limits_of(config, is_local=self._is_local),
+            keys=keys,
+            metrics=metrics_page(config, token, processes, self._counted),
+        )
         self._served = _Served(app, pool)
         # A router that starts again may have another event loop.
         self._requests, self._looking = 0, False
@@ -102,6 +116,13 @@ class WebApplication:
         if self._served is None:
             return {}
         return {"sessions": len(self._served.pool), "streams": self._served.app.streams}
+
+    def _counted(self) -> dict[str, ProcessTotals]:
+        """Return what there is of HTTP; nothing beside a server with a process `web` of its own."""
+        gateway = self._clients.gateway
+        if gateway is None or is_attached(gateway.name):
+            return {}
+        return {NAME: ProcessTotals(gauges=self.health)}
 
     async def _dial(self, visitor: Visitor) -> Transport:
         """Connect to the gateway on behalf of a visitor. Raises CannotConnect."""

@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 from typing import Final
 
+from fox_shard.errors import StartError
 from fox_shard.users.secret_file import exposing_mode
 
 SHORTEST: Final = 16
 """Characters of a token that nobody guesses."""
 
 
-class TokenFileError(Exception):
+class TokenFileError(StartError):
     """The file cannot be used; the message is one sentence."""
 
 

@@ -66,7 +66,7 @@ class ServerMetrics:
         links = sums.links if sums is not None else {}
         up = {
             name: name in own or (answers(self._run_dir, name) and links.get(name, True))
-            for name in self._processes
+            for name in dict.fromkeys((*self._processes, *own))
         }
         return Snapshot(up, sums, own, server)
 

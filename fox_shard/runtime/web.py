@@ -104,13 +104,10 @@ class _WebProcess:
         )
         limits = limits_of(config, is_local=is_loopback(address.host))
         self._app: WebApp = make_app(
-        limits = limits_of(config, is_local=is_loopback(address.host))
-        self._app: WebApp = make_app(
             self._pool,
             limits,
             keys=keys,
             metrics=metrics_page(config, token, process_names(config), self._counted),
-        )
         )
         self._server: Server = make_server(self._app, config)
         self._share = CoreShare(time.monotonic(), time.process_time())
@@ -148,12 +145,13 @@ class _WebProcess:
 
     def _counted(self) -> dict[str, ProcessTotals]:
         """Return what this process has counted; the coordinator does not know it."""
+        served = self._server.health
         counters = {
-            "requests": self._server.server_state.total_requests,
+            "requests": served["requests"],
             "cpu_milliseconds": round(1000 * time.process_time()),
         }
         gauges = {
-            "connections": self._server.connections,
+            "connections": served["connections"],
             "sessions": len(self._pool),
             "streams": self._app.streams,
             "memory_bytes": resident_bytes(),
