@@ -13,6 +13,7 @@ from typing import Final
 
 from fox_shard.backplane.links import IsWorking
 from fox_shard.config import Config
+from fox_shard.coordinator.node import CoordinatorNode
 from fox_shard.datadir import opening
 from fox_shard.embedded.configuring import Configured
 from fox_shard.embedded.junction import Junction
@@ -112,11 +113,7 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
     schedule = partial(shell.schedule, gateway.name)
     clients = ClientSide(gateway, 0, config, logins, functions, schedule)
     undo.callback(clients.stop)
-    undo.callback((await open_sums_socket(Path(config.run_dir), coordinator)).close)
-    stopping = asyncio.Event()
-    metrics = asyncio.create_task(send_metrics(coordinator, config, stopping))
-    undo.push_async_callback(_finished, metrics)
-    undo.callback(stopping.set)
+    await _tell_metrics(coordinator, config, undo)
     return Parts(
         process=ROUTER,
         config=config,
@@ -129,6 +126,15 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         health=_health(junction, clients, shell.schedule),
         works=works,
     )
+
+
+async def _tell_metrics(coordinator: CoordinatorNode, config: Config, undo: AsyncExitStack) -> None:
+    """Let Prometheus and StatsD know what is counted."""
+    undo.callback((await open_sums_socket(Path(config.run_dir), coordinator)).close)
+    stopping = asyncio.Event()
+    metrics = asyncio.create_task(send_metrics(coordinator, config, stopping))
+    undo.push_async_callback(_finished, metrics)
+    undo.callback(stopping.set)
 
 
 def _let_attach(
