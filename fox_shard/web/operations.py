@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.web import events, keys, messages, tables
+from fox_shard.web import events, keys, messages, status, tables
 
 
 class Parameter(NamedTuple):
@@ -169,5 +169,15 @@ OPERATIONS: Final = (
         ),
         problems=(400, 401, 403, 404, 429, 503),
         media_type="text/event-stream",
+    ),
+    Operation(
+        "GET",
+        "/api/status",
+        status.status,
+        "Return how all processes are, and what they have counted. For those who may call "
+        "`fox.status`.",
+        (REALM,),
+        answer=status.Status,
+        problems=(400, 401, 403, 404, 503, 504),
     ),
 )
