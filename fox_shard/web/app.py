@@ -74,7 +74,7 @@ def make_app(
             *(_route(one, context) for one in OPERATIONS),
             Route("/api/openapi.json", _openapi),
             Route("/api/docs", _docs),
-            *dashboard_routes(),
+            *dashboard_routes(limits.realm),
             *_websocket(wamp),
         ],
         exception_handlers={

@@ -11,9 +11,12 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+
+from fox_shard.version import __version__
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -38,9 +41,15 @@ HEADERS: Final = {
 """Of each file: nothing inline, nothing from elsewhere, in no frame."""
 
 
-def dashboard_routes() -> list[BaseRoute]:
-    """Return the routes of the page, at `/`, and of its files, below `/dashboard`."""
-    routes: list[BaseRoute] = []
+def dashboard_routes(realm: str) -> list[BaseRoute]:
+    """Return the routes of the page, at `/`, and of its files, below `/dashboard`.
+
+    realm: that the page joins, unless somebody chooses another one.
+    """
+    settings = msgspec.json.encode({"realm": realm, "version": __version__})
+    routes: list[BaseRoute] = [
+        Route("/dashboard/settings.json", _endpoint(settings, "application/json"))
+    ]
     for path, file in _files(files(__name__), ""):
         media_type = MEDIA_TYPES.get(path.rpartition(".")[2])
         if media_type is not None:
