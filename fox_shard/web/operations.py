@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.web import events, keys, messages, status, tables
+from fox_shard.web import aggregates, events, keys, messages, status, tables
 
 
 class Parameter(NamedTuple):
@@ -151,6 +151,15 @@ OPERATIONS: Final = (
         "Return one row. Its ETag is its publication id.",
         (TABLE, ROW, REALM),
         answer=Any,
+        problems=(400, 401, 403, 404, 503, 504),
+    ),
+    Operation(
+        "GET",
+        "/api/aggregates/{table}",
+        aggregates.verify,
+        "Compute an aggregate anew from all rows that contribute, and compare.",
+        (TABLE, REALM),
+        answer=aggregates.Verdict,
         problems=(400, 401, 403, 404, 503, 504),
     ),
     Operation(

@@ -19,14 +19,12 @@ import { Send } from "./views/send.js";
 import { Subscriptions } from "./views/subscriptions.js";
 import { Registrations } from "./views/registrations.js";
 import { Reducers } from "./views/reducers.js";
-import { Frames } from "./views/frames.js";
 
 const GROUPS = [
   ["Server", [
     ["overview", "Overview", Overview],
     ["processes", "Processes", Processes],
     ["sessions", "Sessions", Sessions],
-    ["frames", "Frames", Frames],
   ]],
   ["Data", [
     ["keys", "Keys", Keys],
@@ -79,7 +77,7 @@ const THEMES = { system: "as the system", light: "light", dark: "dark" };
 
 function TopBar({ open, toggle }) {
   const { phase, session, realm, credentials } = useStore(connection);
-  const { latest } = useStore(status);
+  const { latest, error } = useStore(status);
   const realms = new Set([...realmsOf(latest), realm]);
   const colours = THEMES[useStore(theme)];
   const [kind, text] = PHASES[phase];
@@ -107,7 +105,7 @@ function TopBar({ open, toggle }) {
       ${session &&
       (credentials
         ? html`<button class="plain" onClick=${logOut}>Log out<span class="minor"> ${session.details.authid}</span></button>`
-        : session.details.authmethod === "anonymous" &&
+        : error?.status === 403 &&
           html`<button class="plain" onClick=${askForLogin}>Log in</button>`)}
     </header>`;
 }

@@ -5,7 +5,8 @@ import { clock } from "./format.js";
 
 const HEIGHT = 168;
 const LEFT = 52, RIGHT = 8, TOP = 8, BOTTOM = 22;
-const SPAN = 5 * 60 * 1000;
+const LONGEST = 5 * 60 * 1000;
+const SHORTEST = 60 * 1000;
 const TICKS = 4;
 
 function useWidth() {
@@ -19,10 +20,17 @@ function useWidth() {
   return [ref, width];
 }
 
-/** The least round number that is not less: 1, 2, 2.5 or 5 times a power of ten. */
-function roundUp(value) {
-  const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 2, 2.5, 5, 10].find((factor) => factor * power >= value * 0.999999);
+/** The least round number that is not less: 1, 2, 4, 5 or 8 times a power of ten, or of 1024 for bytes. */
+function roundUp(value, binary) {
+  const base = binary ? 1024 ** Math.floor(Math.log(value) / Math.log(1024)) : 1;
+  const power = 10 ** Math.floor(Math.log10(value / base));
+  return base * power * [1, 2, 4, 5, 8, 10].find((factor) => factor * power * base >= value * 0.999999);
+}
+
+/** How long the lines are: as long as there are points, in whole minutes. */
+function spanOf(lines, end) {
+  const begin = Math.min(...lines.flatMap(({ points }) => (points.length ? [points[0][0]] : [])));
+  return Math.max(SHORTEST, Math.min(LONGEST, Math.ceil((end - begin) / 60000) * 60000));
 }
 
 function path(points, x, y) {
@@ -43,20 +51,22 @@ const latestOf = (points) => points.at(-1)?.[1] ?? null;
 
 /**
  * lines: [{name, points: [[milliseconds, value or null]]}]. format: writes a value. least: the
- * smallest end of the scale. empty: what is said while there are no points.
+ * smallest end of the scale. binary: it has steps of 1024. empty: what is said while there are no points.
  */
-export function Chart({ title, lines, format, least = 1, empty = "Collecting the first values…" }) {
+export function Chart({ title, lines, format, least = 1, binary = false, empty = "Collecting the first values…" }) {
   const [ref, width] = useWidth();
   const [pointed, setPointed] = useState(null);
   const end = Math.max(...lines.map(({ points }) => points.at(-1)?.[0] ?? 0));
+  const span = spanOf(lines, end);
+  const minutes = span / 60000;
   const shown = lines.map(({ name, points }) => ({
     name,
-    points: points.filter(([time]) => time >= end - SPAN),
+    points: points.filter(([time]) => time >= end - span),
   }));
   const values = shown.flatMap(({ points }) => points.map(([, value]) => value ?? 0));
   const hasPoints = shown.some(({ points }) => points.filter(([, value]) => value !== null).length > 1);
-  const top = roundUp(Math.max(least, ...values));
-  const x = (time) => LEFT + ((time - end + SPAN) / SPAN) * (width - LEFT - RIGHT);
+  const top = roundUp(Math.max(least, ...values), binary);
+  const x = (time) => LEFT + ((time - end + span) / span) * (width - LEFT - RIGHT);
   const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
   const summary = lines.map(({ name, points }) => `${name} ${format(latestOf(points))}`).join(", ");
   return html`
@@ -67,7 +77,7 @@ export function Chart({ title, lines, format, least = 1, empty = "Collecting the
           ${lines.map(
             ({ name, points }, index) => html`
               <li key=${name}>
-                <span class="swatch line-${index % 8}" aria-hidden="true"></span>${name}
+                <span class="swatch line-${index % 8}" aria-hidden="true"></span>${name}${" "}
                 <b>${format(pointed === null ? latestOf(points) : valueAt(points, pointed))}</b>
               </li>`,
           )}
@@ -80,11 +90,11 @@ export function Chart({ title, lines, format, least = 1, empty = "Collecting the
                 width=${width}
                 height=${HEIGHT}
                 role="img"
-                aria-label=${`${title}, the last five minutes; now: ${summary}`}
+                aria-label=${`${title}, the last minutes; now: ${summary}`}
                 onPointerMove=${(event) => {
                   const left = event.currentTarget.getBoundingClientRect().left;
                   const share = (event.clientX - left - LEFT) / (width - LEFT - RIGHT);
-                  setPointed(share < 0 ? null : end - SPAN + share * SPAN);
+                  setPointed(share < 0 ? null : end - span + share * span);
                 }}
                 onPointerLeave=${() => setPointed(null)}
               >
@@ -97,18 +107,18 @@ export function Chart({ title, lines, format, least = 1, empty = "Collecting the
                       </text>
                     </g>`,
                 )}
-                ${[5, 4, 3, 2, 1, 0]
-                  .filter((minutes) => width > 420 || minutes % 2 === 1 || minutes === 0)
+                ${Array.from({ length: minutes + 1 }, (_, ago) => ago)
+                  .filter((ago) => width > 420 || minutes < 4 || ago % 2 === 0)
                   .map(
-                    (minutes) => html`
+                    (ago) => html`
                       <text
-                        key=${minutes}
+                        key=${ago}
                         class="tick"
-                        x=${x(end - minutes * 60000)}
+                        x=${x(end - ago * 60000)}
                         y=${HEIGHT - 4}
-                        text-anchor=${minutes === 0 ? "end" : minutes === 5 ? "start" : "middle"}
+                        text-anchor=${ago === 0 ? "end" : ago === minutes ? "start" : "middle"}
                       >
-                        ${minutes === 0 ? "now" : `${minutes} min`}
+                        ${ago === 0 ? "now" : `${ago} min`}
                       </text>`,
                   )}
                 ${shown.map(
@@ -145,10 +155,11 @@ function valueAt(points, time) {
 export function Sparkline({ points, top }) {
   const width = 96, height = 24;
   const end = points.at(-1)?.[0] ?? 0;
-  const x = (time) => width - ((end - time) / SPAN) * width;
+  const span = spanOf([{ points }], end);
+  const x = (time) => width - ((end - time) / span) * width;
   const y = (value) => height - 1 - (Math.min(value, top) / top) * (height - 2);
   return html`
     <svg class="spark" width=${width} height=${height} aria-hidden="true">
-      <path class="line line-0" d=${path(points.filter(([time]) => time >= end - SPAN), x, y)} />
+      <path class="line line-0" d=${path(points.filter(([time]) => time >= end - span), x, y)} />
     </svg>`;
 }

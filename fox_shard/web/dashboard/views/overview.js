@@ -88,7 +88,7 @@ export function Overview() {
             points: series(samples, (one) => one.processes[name]?.commit),
           })),
         ]} />
-      <${Chart} title="Bytes a second" format=${bytes} least=${1024}
+      <${Chart} title="Bytes a second" format=${bytes} least=${1024} binary=${true}
         lines=${[twoLines("from clients", "bytes_in"), twoLines("to clients", "bytes_out")]} />
     </div>
     ${realms.length > 0 && html`<${Realms} realms=${realms} last=${last} />`}`;

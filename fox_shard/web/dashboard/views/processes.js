@@ -44,7 +44,7 @@ export function Processes() {
         </ol>
       </section>`}
     <div class="charts">
-      <${Chart} title="Memory" format=${bytes} least=${1 << 20}
+      <${Chart} title="Memory" format=${bytes} least=${1 << 20} binary=${true}
         lines=${processes.slice(0, 8).map(({ name }) => ({ name, points: series(samples, (one) => one.processes[name]?.memory || null) }))} />
     </div>`;
 }

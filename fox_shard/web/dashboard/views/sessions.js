@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../vendor/preact-htm.js";
 import { number, plural } from "../format.js";
 import { Grid } from "../grid.js";
 import { useDetails } from "../lazy.js";
-import { link, note, route } from "../route.js";
+import { note, route } from "../route.js";
 import { useStore } from "../store.js";
 import { Confirm, Empty, Facts, Field, Heading, Json, Problem, useId, usePolled, useSession, useSettled } from "../ui.js";
 
@@ -77,7 +77,6 @@ function Details({ id, own, close }) {
         ]} />
         <details><summary>All details</summary><${Json} label="All details" value=${data} /></details>
         <div class="buttons">
-          <a class="button" href=${link("frames", { session: id })}>Its frames</a>
           ${id !== own && html`<button class="danger" onClick=${() => setEnding(true)}>End the session…</button>`}
         </div>`}
       ${ending && html`<${End} id=${id} user=${data?.authid} onClose=${() => setEnding(false)} />`}

@@ -13,7 +13,7 @@ const PAGE = 500;
 export function Tables() {
   const { query } = useStore(route);
   const { data, error } = usePolled(async (session) => (await session.call("fox.table.list")).args[0], 5000);
-  const chosen = data?.find(({ table }) => table === query.table);
+  const chosen = data?.find(({ table }) => table === query.table) ?? data?.[0];
   return html`
     <${Heading} title="Tables" about="Keys with a schema, and aggregates that the server computes of them." />
     <${Problem} error=${error} />
@@ -25,16 +25,14 @@ export function Tables() {
       <ul class="choices" aria-label="Tables">
         ${data.map((one) => html`
           <li key=${one.table}>
-            <button class=${one.table === query.table ? "choice chosen" : "choice"} aria-pressed=${one.table === query.table} onClick=${() => note({ table: one.table })}>
+            <button class=${one === chosen ? "choice chosen" : "choice"} aria-pressed=${one === chosen} onClick=${() => note({ table: one.table })}>
               <b>${one.table}</b>
               <span class="quiet">${plural(one.rows, "row")}</span>
               ${one.aggregate ? html`<${Badge} kind=${one.complete ? "good" : "wait"}>${one.complete ? "aggregate" : `being computed: ${one.scanned} of ${one.shards} shards`}<//>` : html`<${Badge} kind="plain">table<//>`}
             </button>
           </li>`)}
       </ul>`}
-    ${chosen
-      ? html`<${Rows} key=${chosen.table} table=${chosen} />`
-      : data?.length > 0 && html`<${Empty} title="Choose a table."><p>Its rows are shown here.</p><//>`}`;
+    ${chosen && html`<${Rows} key=${chosen.table} table=${chosen} />`}`;
 }
 
 function Rows({ table }) {
