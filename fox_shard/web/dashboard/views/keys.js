@@ -83,7 +83,8 @@ function Tree({ rows, tree, load, selected, open }) {
   useEffect(() => {
     for (const row of rows.slice(first, last)) if (row.kind === "more") load(row.above);
   }, [first, last, rows]);
-  const goTo = (index) => {
+  const goTo = (index, isTyped = false) => {
+    if (!isTyped) typed.current.text = "";
     setActive(index);
     reveal(index);
   };
@@ -108,7 +109,7 @@ function Tree({ rows, tree, load, selected, open }) {
       typed.current = { text: (now - typed.current.at < 700 ? typed.current.text : "") + event.key.toLowerCase(), at: now };
       const begins = (one) => one.name?.toLowerCase().startsWith(typed.current.text);
       const next = rows.findIndex((one, index) => index >= at + (typed.current.text.length === 1 ? 1 : 0) && begins(one));
-      if (next >= 0) goTo(next);
+      if (next >= 0) goTo(next, true);
     } else return;
     event.preventDefault();
   };
@@ -126,11 +127,11 @@ function Tree({ rows, tree, load, selected, open }) {
               aria-posinset=${row.place} aria-setsize=${row.count}
               style=${{ transform: `translateY(${index * 30}px)`, paddingLeft: `${(row.depth - 1) * 18 + 6}px` }}
               onClick=${() => {
-                setActive(index);
+                goTo(index);
                 press(row);
               }}>
               <${Row} row=${row} toggle=${() => {
-                setActive(index);
+                goTo(index);
                 tree?.toggle(row.topic);
               }} />
             </div>`;
