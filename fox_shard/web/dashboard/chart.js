@@ -27,10 +27,10 @@ function roundUp(value, binary) {
   return base * power * [1, 2, 4, 5, 8, 10].find((factor) => factor * power * base >= value * 0.999999);
 }
 
-/** How long the lines are: as long as there are points, in whole minutes. */
+/** How long the lines are: as long as there are points. */
 function spanOf(lines, end) {
   const begin = Math.min(...lines.flatMap(({ points }) => (points.length ? [points[0][0]] : [])));
-  return Math.max(SHORTEST, Math.min(LONGEST, Math.ceil((end - begin) / 60000) * 60000));
+  return Math.max(SHORTEST, Math.min(LONGEST, end - begin));
 }
 
 function path(points, x, y) {
@@ -58,7 +58,7 @@ export function Chart({ title, lines, format, least = 1, binary = false, empty =
   const [pointed, setPointed] = useState(null);
   const end = Math.max(...lines.map(({ points }) => points.at(-1)?.[0] ?? 0));
   const span = spanOf(lines, end);
-  const minutes = span / 60000;
+  const minutes = Math.floor(span / 60000);
   const shown = lines.map(({ name, points }) => ({
     name,
     points: points.filter(([time]) => time >= end - span),
@@ -116,7 +116,7 @@ export function Chart({ title, lines, format, least = 1, binary = false, empty =
                         class="tick"
                         x=${x(end - ago * 60000)}
                         y=${HEIGHT - 4}
-                        text-anchor=${ago === 0 ? "end" : ago === minutes ? "start" : "middle"}
+                        text-anchor=${ago === 0 ? "end" : x(end - ago * 60000) < LEFT + 16 ? "start" : "middle"}
                       >
                         ${ago === 0 ? "now" : `${ago} min`}
                       </text>`,
