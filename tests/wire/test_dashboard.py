@@ -3,8 +3,11 @@
 import asyncio
 import queue
 import re
+import resource
 import shutil
+import socket
 import threading
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from chromium import DESKTOP, PHONE, chromium, findings, overflow
@@ -16,6 +19,7 @@ from web_cluster import WebCluster
 from fox_shard.client import connect
 
 KEYS = 100_000
+SESSIONS = 10_000
 BRANCHES = 100
 
 VIEWS = (
@@ -87,7 +91,8 @@ def dashboard_cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dashboard")
     config = write_config(folder, TOML)
     shutil.copy(ROOT / "conf" / "schema.json", folder / "conf")
-    with WebCluster(gateways=1, shards=2, config=config) as made:
+    limits = {"FOX_GATEWAY_CONNECTS_PER_SECOND": "20000"}
+    with WebCluster(gateways=1, shards=2, config=config, **limits) as made:
         yield made
 
 
@@ -356,6 +361,44 @@ def test_sessions_are_found_and_ended(cluster, visit, mqtt):
     page.get_by_role("button", name="End the session…").click()
     page.get_by_role("dialog").get_by_role("button", name="End the session").click()
     expect(row).to_have_count(0)
+
+
+@contextmanager
+def many_sessions(cluster, count):
+    """Connect so many MQTT clients, `crowd-0` and so on."""
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", cluster.mqtt)))
+            for _ in range(count)
+        ]
+        for number, sock in enumerate(sockets):
+            name = f"crowd-{number}".encode()
+            body = b"\0\4MQTT\4\2\0\0" + len(name).to_bytes(2, "big") + name
+            sock.sendall(bytes([0x10, len(body)]) + body)
+        for sock in sockets:
+            assert sock.recv(4) == b"\x20\2\0\0"
+        yield
+
+
+def test_ten_thousand_sessions_are_scrolled_and_searched(cluster, visit):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with many_sessions(cluster, SESSIONS):
+            page = visit("sessions")
+            # The page itself has two: by WebSocket, and for what it asks over HTTP.
+            expect(page.get_by_text(re.compile("10,00[12] sessions"))).to_be_visible()
+            grid = page.get_by_role("grid")
+            grid.press("End")
+            last = page.locator(".grid-row.active")
+            expect(last).to_contain_text(re.compile("crowd-|anonymous"))
+            expect(last).to_have_attribute("aria-rowindex", re.compile("^1000[0-9]$"))
+            assert page.get_by_role("row").count() < 100
+            page.get_by_label("Search").fill("crowd-9999")
+            row = page.get_by_role("row", name=re.compile("crowd-9999"))
+            expect(row).to_be_visible(timeout=60_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_an_aggregate_is_verified_and_history_is_read(filled, visit):
