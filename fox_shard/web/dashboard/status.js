@@ -42,6 +42,7 @@ function forget() {
 
 async function ask() {
   const { realm, session } = connection.value;
+  if (!session) return; // It is looked again when there is one.
   try {
     const asked = performance.now();
     const [latest, roundTrip] = await Promise.all([
