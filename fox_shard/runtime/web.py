@@ -41,6 +41,7 @@ from fox_shard.runtime.web_relay import WebSocketRelay
 from fox_shard.runtime.web_server import Server, hush_libraries, make_server
 from fox_shard.runtime.web_socket import web_sockets
 from fox_shard.web import WebApp, make_app
+from fox_shard.web.frames import FrameSource
 from fox_shard.web.pool import Pool
 from fox_shard.web.router import Router
 from fox_shard.web.sessions import Visitor
@@ -60,8 +61,11 @@ READ_AHEAD: Final = 16
 """Messages of a session that are read before anybody asks for them."""
 
 
-def run_web(config: Config, address: Address) -> int:
-    """Run the HTTP server until it is told to stop. Returns the exit code."""
+def run_web(config: Config, address: Address, frames: FrameSource | None = None) -> int:
+    """Run the HTTP server until it is told to stop. Returns the exit code.
+
+    frames: looks at what the processes send each other.
+    """
     supervisor = follow_supervisor()
     set_up_logging(config)
     hush_libraries()
@@ -77,7 +81,7 @@ def run_web(config: Config, address: Address) -> int:
             supervisor.stop(Path(config.run_dir), str(error))
         return 1
     with lock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_WebProcess(config, address, keys).run(sockets))
+        runner.run(_WebProcess(config, address, keys, frames).run(sockets))
     claims.drop()
     return 0
 
@@ -86,7 +90,13 @@ def run_web(config: Config, address: Address) -> int:
 class _WebProcess:
     """The process, from start to end."""
 
-    def __init__(self, config: Config, address: Address, keys: tuple[SigningKey, ...]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        address: Address,
+        keys: tuple[SigningKey, ...],
+        frames: FrameSource | None,
+    ) -> None:
         self._config = config
         self._address = address
         web = config.web
@@ -102,6 +112,7 @@ class _WebProcess:
             limits_of(config, is_local=is_loopback(address.host)),
             keys=keys,
             processes=ProcessHealth(config),
+            frames=frames,
             wamp=self._relay,
         )
         self._server: Server = make_server(self._app, config)

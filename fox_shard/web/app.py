@@ -21,6 +21,7 @@ from fox_shard.web.bodies import releasing
 from fox_shard.web.context import Context, Limits
 from fox_shard.web.dashboard import dashboard_routes
 from fox_shard.web.events import Streams
+from fox_shard.web.frames import FrameSource
 from fox_shard.web.operations import OPERATIONS, Operation
 from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer, root_of
@@ -60,12 +61,14 @@ def make_app(
     wall: Callable[[], float] = time.time,
     keys: Iterable[SigningKey] = (),
     processes: ProcessSource | None = None,
+    frames: FrameSource | None = None,
     wamp: ASGIApp | None = None,
 ) -> WebApp:
     """Return the application. wall: the time in seconds since 1970. keys: of signed requests.
 
-    processes: tells how they are; None: nobody is told. wamp: serves WebSockets at `/ws`; None:
-    there are none, and the dashboard cannot connect.
+    processes: tells how they are; None: nobody is told. frames: looks at what they send each other;
+    None: nobody can. wamp: serves WebSockets at `/ws`; None: there are none, and the dashboard
+    cannot connect.
     """
     limits = limits or Limits()
     context = Context(sessions, limits, wall, Signatures(keys))
@@ -87,6 +90,7 @@ def make_app(
     app.router.redirect_slashes = False
     app.state.context = context
     app.state.processes = processes
+    app.state.frames = frames
     app.state.streams = Streams(limits.streams, limits.streams_per_address)
     return WebApp(app, limits)
 

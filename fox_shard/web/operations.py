@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.web import aggregates, events, keys, messages, status, tables
+from fox_shard.web import aggregates, events, frames, keys, messages, status, tables
 
 
 class Parameter(NamedTuple):
@@ -187,6 +187,16 @@ OPERATIONS: Final = (
         "`fox.status`.",
         (REALM,),
         answer=status.Status,
+        problems=(400, 401, 403, 404, 503, 504),
+    ),
+    Operation(
+        "GET",
+        "/api/frames",
+        frames.look,
+        "Look for a moment at the frames that the processes send each other, without payloads. For "
+        "those who may call `fox.status` in the server's own realm.",
+        (REALM,),
+        answer=frames.FrameLook,
         problems=(400, 401, 403, 404, 503, 504),
     ),
 )

@@ -26,6 +26,7 @@ VIEWS = (
     "overview",
     "processes",
     "sessions",
+    "frames",
     "keys",
     "tables",
     "locks",
@@ -399,6 +400,31 @@ def test_ten_thousand_sessions_are_scrolled_and_searched(cluster, visit):
             expect(row).to_be_visible(timeout=60_000)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_look_at_the_frames_shows_their_kinds_without_payloads(cluster, visit):
+    stop = threading.Event()
+
+    def publish_on():
+        while not stop.is_set():
+            publish(cluster, "seen.door", "a secret")
+
+    thread = threading.Thread(target=publish_on)
+    thread.start()
+    try:
+        page = visit("frames")
+        page.get_by_role("button", name="Look", exact=True).click()
+        kinds = page.get_by_role("list", name="Frames a second, by kind")
+        expect(kinds.get_by_text("publish", exact=True)).to_be_visible()
+        expect(page.get_by_role("row", name=re.compile("seen.door")).first).to_be_visible()
+        page.get_by_role("row", name=re.compile("seen.door")).first.click()
+        expect(page.get_by_role("heading", name="publish", exact=True)).to_be_visible()
+        assert "a secret" not in page.content()
+        with cluster.http() as http:
+            assert http.get("/api/frames?realm=other").status_code == 404
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_an_aggregate_is_verified_and_history_is_read(filled, visit):

@@ -19,12 +19,14 @@ import { Send } from "./views/send.js";
 import { Subscriptions } from "./views/subscriptions.js";
 import { Registrations } from "./views/registrations.js";
 import { Reducers } from "./views/reducers.js";
+import { Frames } from "./views/frames.js";
 
 const GROUPS = [
   ["Server", [
     ["overview", "Overview", Overview],
     ["processes", "Processes", Processes],
     ["sessions", "Sessions", Sessions],
+    ["frames", "Frames", Frames],
   ]],
   ["Data", [
     ["keys", "Keys", Keys],

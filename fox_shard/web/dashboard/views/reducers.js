@@ -34,6 +34,7 @@ function Reducer({ reducer, again }) {
   const session = useSession();
   const [removing, setRemoving] = useState(false);
   const { pattern, match, mission, durable, function: built, instances, queued, oldest, failed } = reducer;
+  const { webhook, retrying, next_try: nextTry, failure } = reducer;
   const isLeft = !built && instances === 0;
   const kind = isLeft && queued ? "bad" : queued && oldest > 5 ? "warn" : "good";
   const state = isLeft ? (queued ? "nobody folds" : "no instance") : queued && oldest > 5 ? "behind" : "up to date";
@@ -47,11 +48,14 @@ function Reducer({ reducer, again }) {
       <header><div><h2 class="topic">${pattern || "(everything)"}</h2><p class="quiet">${match}${mission ? html`, into <a href=${link("keys", { topic: mission })}>${mission}</a>` : ", into each topic's own key"}</p></div><${Badge} kind=${kind}>${state}<//></header>
       <${Facts} facts=${[
         ["folded by", built ?? `${number(instances)} ${instances === 1 ? "instance" : "instances"}`],
+        ["webhook", webhook],
         ["durable name", durable],
         ["folded", `${number(reducer.folded)}${reducer.rate === null ? "" : `, ${number(reducer.rate)} a second`}`],
         ["waiting", queued ? `${number(queued)} (${bytes(reducer.bytes)})` : "0"],
         ["lag", queued ? duration(oldest) : "none"],
         ["failures", html`<span class=${failed ? "loud" : ""}>${number(failed)}</span>`],
+        ["asked again", retrying ? `${number(retrying)}, the next in ${duration(nextTry ?? 0)}` : null],
+        ["last failure", failure ? (typeof failure === "string" ? failure : JSON.stringify(failure)) : null],
       ]} />
       ${failed > 0 && html`<p class="quiet">What fails is told at <a href=${link("live", { topic: "fox.reducer.failed" })}>fox.reducer.failed</a>.</p>`}
       ${durable && isLeft && html`<div class="buttons"><button class="danger" onClick=${() => setRemoving(true)}>Remove…</button></div>`}
