@@ -1,6 +1,6 @@
 // What subscriptions and registrations have in common: ids in lists by policy, details by id.
 
-import { html, useMemo, useState } from "../vendor/preact-htm.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.js";
 import { dateAndTime, number, plural } from "../format.js";
 import { Grid } from "../grid.js";
 import { useDetails } from "../lazy.js";
@@ -26,7 +26,12 @@ export function Registry({ what }) {
   }, EVERY);
   const { details, want, refresh } = useDetails(session, (id) => what.ask(session, id));
   const ids = list.data ?? [];
+  const visible = useRef([]);
   if (wanted) want(ids);
+  // Numbers change: what somebody looks at is asked for again with each new list.
+  useEffect(() => {
+    if (list.data) refresh(visible.current);
+  }, [list.data]);
   const known = ids.filter((id) => details.has(id)).length;
   const shown = useMemo(() => {
     const there = ids.filter((id) => details.get(id) !== null);
@@ -49,9 +54,12 @@ export function Registry({ what }) {
     <div class="split">
       ${shown.length
         ? html`<${Grid} label=${what.title} columns=${columns} rows=${shown} keyOf=${(id) => id} selected=${open} tall
-            onOpen=${(id) => note({ id })} onRange=${(first, last) => want(shown.slice(first, last))} />`
+            onOpen=${(id) => note({ id })} onRange=${(first, last) => {
+              visible.current = shown.slice(first, last);
+              want(visible.current);
+            }} />`
         : list.data && (wanted ? html`<${Empty} title="Nothing is like that."><p>Search for a part of a topic or pattern.</p><//>` : what.empty)}
-      ${open !== undefined && html`<${Details} key=${open} id=${open} what=${what} refresh=${refresh} close=${() => note({})} />`}
+      ${open !== undefined && html`<${Details} key=${open} id=${open} what=${what} close=${() => note({})} />`}
     </div>`;
 }
 
