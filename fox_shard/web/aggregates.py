@@ -27,7 +27,7 @@ PAUSE: Final = 0.3
 """Seconds between two looks, in which contributions that are under way arrive."""
 
 MOST_ROWS: Final = 500_000
-"""Rows that one request reads; `fox table verify` reads all of them."""
+"""Rows that one request reads; `fox tables verify` reads all of them."""
 
 MOST_SUSPECTS: Final = 100
 """Rows that are looked at again, and told."""
@@ -129,5 +129,5 @@ class _Budget:
         """Note that so many were read. Raises Problem."""
         self._left -= rows
         if self._left < 0:
-            sentence = f"There are more than {MOST_ROWS} rows: use `fox table verify`."
+            sentence = f"There are more than {MOST_ROWS} rows: use `fox tables verify`."
             raise Problem(400, sentence)

@@ -103,4 +103,4 @@ def test_too_many_rows_are_left_to_the_command(verify, monkeypatch):
     monkeypatch.setattr(aggregates, "MOST_ROWS", 2)
     answer = verify(RIGHT)
     assert answer.status_code == 400
-    assert "fox table verify" in answer.json()["detail"]
+    assert "fox tables verify" in answer.json()["detail"]

@@ -2,7 +2,7 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { Chart, Sparkline } from "../chart.js";
-import { bytes, clock, number, percent } from "../format.js";
+import { bytes, clock, duration, number, percent } from "../format.js";
 import { series, status, kindOf } from "../status.js";
 import { useStore } from "../store.js";
 import { Badge, Facts, Heading, Problem } from "../ui.js";
@@ -20,7 +20,8 @@ const ABOUT = {
   shard: "owns topics, keys and procedures",
   coordinator: "knows all sessions",
   web: "serves HTTP and this page",
-  worker: "runs reducers in Python",
+  worker: "runs reducers in Python, and webhooks",
+  router: "is all of the server, in one process",
 };
 
 export function Processes() {
@@ -99,10 +100,11 @@ function Process({ process, samples }) {
       ${about.store && html`<p class="trouble">The store fails: ${about.store}</p>`}
       ${state !== "down" && html`
         <div class="load">
-          <span class="load-text"><b>${percent(cores ?? null)}</b> of a core</span>
-          <${Sparkline} top=${1} points=${series(samples, (one) => one.processes[name]?.cores)} />
+          ${cores !== undefined && html`
+            <span class="load-text"><b>${percent(cores)}</b> of a core</span>
+            <${Sparkline} top=${1} points=${series(samples, (one) => one.processes[name]?.cores)} />`}
         </div>
-        <${Facts} facts=${[["memory", memory ? bytes(memory) : null], ...facts, ["process id", pid || null]]} />`}
+        <${Facts} facts=${[["memory", memory ? bytes(memory) : null], ...facts, ["up for", about.uptime === undefined ? null : duration(about.uptime)], ["process id", pid || null]]} />`}
       ${Object.keys(about.refused ?? {}).length > 0 && html`
         <details><summary>Refused because of a limit</summary>
           <${Facts} facts=${Object.entries(about.refused).map(([limit, count]) => [limit, number(count)])} />
