@@ -46,7 +46,7 @@ export function Processes() {
       </section>`}
     <div class="charts">
       <${Chart} title="Memory" format=${bytes} least=${1 << 20} binary=${true}
-        lines=${processes.slice(0, 8).map(({ name }) => ({ name, points: series(samples, (one) => one.processes[name]?.memory || null) }))} />
+        lines=${processes.filter((one) => one.memory).slice(0, 8).map(({ name }) => ({ name, points: series(samples, (one) => one.processes[name]?.memory || null) }))} />
     </div>`;
 }
 
