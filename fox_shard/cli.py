@@ -186,8 +186,9 @@ def _run_web(config: Config) -> int:
     if config.web.address is None:
         return OFF
     from fox_shard.runtime.web import run_web
+    from fox_shard.tap.sampling import TapSampler
 
-    return run_web(config, config.web.address)
+    return run_web(config, config.web.address, TapSampler(Path(config.run_dir)))
 
 
 def _folder(options: argparse.Namespace, environ: Mapping[str, str]) -> Path:

@@ -42,13 +42,18 @@ SUBSCRIBER_COUNT: Final = "subscriber count"
 
 
 class RegistrationState(Struct, array_like=True, gc=False):
-    """A registration. created: seconds since 1970. pattern: its text. callees: how many."""
+    """A registration. created: seconds since 1970. pattern: its text. callees: how many.
+
+    queued: calls that wait for a callee. running: calls that callees have, at this shard.
+    """
 
     id: int
     created: float
     pattern: str
     invoke: str
     callees: int
+    queued: int = 0
+    running: int = 0
 
 
 class SubscriptionState(Struct, array_like=True, gc=False):

@@ -33,6 +33,10 @@ class Clients(Protocol):
     def user_of(self) -> UserOf | None:
         """Tells who the web application has authenticated; None: nobody does."""
 
+    @property
+    def health_answers(self) -> Mapping[str, Callable[[], Mapping[str, object]]]:
+        """The answers about all that is in this process, by name; {}: the router does not run."""
+
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client to the gateway."""
 

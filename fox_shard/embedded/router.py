@@ -107,6 +107,7 @@ class FoxRouter:
         # Made when it is first asked for.
         self._web: WebApplication | None = None
         self._annexes: list[Annex] = []
+        self._answers: dict[str, Health] = {}
         # A sentence that says which realms anybody may do everything in; "": none.
         self.openness = ""
 
@@ -172,7 +173,8 @@ class FoxRouter:
             annex.open(parts.config)
         await parts.clients.listen()
         self._started = True
-        for name, answer in self._health_answers(self._start_worker(parts)).items():
+        self._answers = self._health_answers(self._start_worker(parts))
+        for name, answer in self._answers.items():
             socket = HealthSocket(Path(parts.config.run_dir), name, answer)
             await socket.open()
             self._undo.callback(socket.close)
@@ -291,6 +293,11 @@ class FoxRouter:
                 "none)."
             )
         return ""
+
+    @property
+    def health_answers(self) -> Mapping[str, Health]:
+        """The answers about all that is in this process, for what is in this package."""
+        return self._answers
 
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client without a socket, for what is in this package."""

@@ -5,8 +5,10 @@ Owns: the sessions of visitors, at the gateway in this process, and when streams
 """
 
 import asyncio
+import os
 import random
-from typing import Final, NamedTuple, final
+import time
+from typing import Any, Final, NamedTuple, final
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,12 +17,15 @@ from fox_shard.client.failures import CannotConnect
 from fox_shard.client.transport import Transport
 from fox_shard.config import Address, Config, Listener
 from fox_shard.coordinator.totals import ProcessTotals
+from fox_shard.embedded.asgi import WAMP, WebSocketApplication
 from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
 from fox_shard.embedded.local_transport import LocalTransport, Origin
 from fox_shard.embedded.mount_paths import with_whole_path
 from fox_shard.embedded.server_end import is_server_stopping
 from fox_shard.gateway.clients.access import UNIX, Access, is_loopback
-from fox_shard.runtime.health import process_names
+from fox_shard.runtime.core_share import PERIOD, CoreShare
+from fox_shard.runtime.health import ROUTER, process_names
+from fox_shard.runtime.memory import resident_bytes
 from fox_shard.runtime.metrics_token import read_token
 from fox_shard.runtime.server_metrics import metrics_page
 from fox_shard.runtime.signing_keys import read_signing_keys
@@ -47,6 +52,28 @@ class _Served(NamedTuple):
 
     app: WebApp
     pool: Pool
+
+
+@final
+class _Parts:
+    """A `ProcessSource`: the parts of this process. Its load and memory are those of the first."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._share = CoreShare(time.monotonic(), time.process_time())
+        self._sampled = time.monotonic()
+
+    async def processes(self) -> list[dict[str, Any]]:
+        """Return the health of each part."""
+        now, used = time.monotonic(), time.process_time()
+        if now - self._sampled >= PERIOD:
+            self._sampled = now
+            self._share.sample(now, used)
+        answers = self._clients.health_answers
+        parts = [{**answer(), "pid": os.getpid()} for answer in answers.values()]
+        first = next((one for one in parts if one["name"] == ROUTER), parts[0])
+        first.update(cores=self._share.value(now, used), memory=resident_bytes())
+        return parts
 
 
 @final
@@ -92,6 +119,8 @@ class WebApplication:
             pool,
             limits_of(config, is_local=self._is_local),
             keys=keys,
+            processes=_Parts(self._clients),
+            wamp=WebSocketApplication(self._clients, WAMP),
             metrics=metrics_page(config, token, processes, self._counted),
         )
         self._served = _Served(app, pool)

@@ -46,8 +46,10 @@ from fox_shard.gateway.consulting.consultations import Consultations
 from fox_shard.gateway.dispatch import Dispatcher
 from fox_shard.gateway.procedures.event_history import EventHistory
 from fox_shard.gateway.procedures.inquiry import Inquiries
+from fox_shard.gateway.procedures.key_list import KeyList
 from fox_shard.gateway.procedures.reducer_list import ReducerProcedures
 from fox_shard.gateway.procedures.registration_meta import RegistrationMeta
+from fox_shard.gateway.procedures.status import StatusProcedure
 from fox_shard.gateway.procedures.subscribers import SubscriberReports
 from fox_shard.gateway.procedures.subscription_meta import SubscriptionMeta
 from fox_shard.gateway.procedures.table_list import TableList
@@ -288,6 +290,8 @@ class Gateway:
         )
         EventHistory(self.inquiries, self.subscriptions, self.calls)
         ReducerProcedures(self.inquiries, self.calls)
+        StatusProcedure(self.calls, self.health)
+        KeyList(self.inquiries, self.calls)
         RegistrationMeta(self.inquiries, self.calls)
         SubscriptionMeta(self.inquiries, self.calls)
         TableRows(self.inquiries, self.calls)

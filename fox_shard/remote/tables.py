@@ -16,9 +16,9 @@ from fox_shard.remote import keys
 from fox_shard.remote.columns import print_columns
 from fox_shard.remote.connecting import DONE, NO, tell
 from fox_shard.remote.values import as_json, as_name, from_text
-from fox_shard.tables.groups import Group
+from fox_shard.tables.recomputing import Recomputation, differing, left_out
 from fox_shard.tables.schema import TableSet
-from fox_shard.tables.table import Document, Edge, Table
+from fox_shard.tables.table import Document, Table
 
 ROUNDS: Final = 10
 """How often a row that seems to be wrong is looked at again: it may just be changing."""
@@ -116,14 +116,16 @@ def _schema(router: Session) -> TableSet:
 
 def _verify(router: Session, schema: TableSet, table: Table, *, json: bool, quiet: bool) -> int:
     """Print what is wrong with an aggregate; return how many rows are."""
+    made = Recomputation(schema, table)
     with bar(quiet=quiet) as progress:
-        expected, count = _recomputed(router, schema, table, None, progress)
+        _recompute(router, made, progress)
         own = counted(_rows(router, table.name), progress, f"rows of {as_name(table.name)}")
         found = {table.row_topic(row): row for row in own}
-    left_out = _left_out(table, found)
-    for topic, why in left_out:
+    expected, count = made.rows(), made.contributions
+    lacking = [*left_out(table, found)]
+    for topic, why in lacking:
         print(as_json({"topic": topic, "why": why}) if json else f"{as_name(topic)}\t{why}")
-    suspects = _differing(found, expected)
+    suspects = differing(found, expected)
     for _ in range(ROUNDS):
         if not suspects:
             break
@@ -142,67 +144,25 @@ def _verify(router: Session, schema: TableSet, table: Table, *, json: bool, quie
     else:
         made_of = f"{len(expected)} rows, made of {count} contributions"
         print(f"{as_name(name)}: {made_of}; {wrong} are wrong")
-    return wrong + len(left_out)
-
-
-def _left_out(table: Table, rows: dict[str, Document]) -> list[tuple[str, str]]:
-    """Return (topic, reason) for each row that another aggregate lacks."""
-    sentences = []
-    for topic, row in rows.items():
-        left_out: list[str] = []
-        table.contributions_of_any(row, left_out)
-        sentences += [(topic, sentence) for sentence in left_out]
-    return sentences
-
-
-def _differing(found: dict[str, Document], expected: dict[str, Document]) -> list[str]:
-    return sorted(
-        topic for topic in found.keys() | expected.keys() if found.get(topic) != expected.get(topic)
-    )
+    return wrong + len(lacking)
 
 
 def _is_wrong(router: Session, schema: TableSet, table: Table, topic: str) -> bool:
     """Look at one row again."""
     key = table.key_of(topic)
-    expected, _ = _recomputed(router, schema, table, key)
+    made = Recomputation(schema, table, key)
+    _recompute(router, made)
+    expected = made.rows()
     found = router.call("fox.table.get", table.name, *key.values())[0]
     return bool(found != expected.get(topic))
 
 
-def _recomputed(
-    router: Session,
-    schema: TableSet,
-    table: Table,
-    key: Document | None,
-    progress: Progress = unseen,
-) -> tuple[dict[str, Document], int]:
-    """Return the rows of an aggregate by topic, and how many contributions they are made of.
-
-    key: of the only row that is wanted; None: all rows.
-    """
-    assert table.aggregate is not None
-    groups: dict[str, Group] = {}
-    count = 0
-    for edge in schema.edges_into(table.name):
-        source = schema.tables[edge.source]
-        place = source.edges.index(edge)
-        found = _rows(router, edge.source, _filter(edge, table, key))
+def _recompute(router: Session, made: Recomputation, progress: Progress = unseen) -> None:
+    """Read all rows that contribute, and add them."""
+    for edge in made.edges:
+        found = _rows(router, edge.source, made.filter(edge))
         for row in counted(found, progress, f"rows of {as_name(edge.source)}"):
-            (share,) = source.contributions_of_any(row)[place : place + 1] or (None,)
-            if share is not None:
-                count += 1
-                group = groups.setdefault(share.topic, Group(table.aggregate))
-                group.add(share.numbers)
-    rows = {topic: {**table.key_of(topic), **group.results()} for topic, group in groups.items()}
-    return rows, count
-
-
-def _filter(edge: Edge, table: Table, key: Document | None) -> Document:
-    """Return the filter for the rows that may contribute to the group with that key."""
-    if key is None:
-        return {}
-    fields = zip(edge.key, table.key, strict=True)
-    return {ours.name: key[theirs.name] for ours, theirs in fields}
+            made.add(edge, row)
 
 
 def _rows(router: Session, name: str, wanted: Document | None = None) -> Iterator[Document]:

@@ -5,7 +5,6 @@ which are the gateways'.
 """
 
 import asyncio
-import json
 import logging
 import os
 import random
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import uvloop
-from websockets.asyncio.client import unix_connect
+from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import InvalidHandshake
+from websockets.typing import Subprotocol
 
 from fox_shard.client.failures import CannotConnect
 from fox_shard.client.transport import Transport
@@ -30,6 +30,7 @@ from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.runtime.core_share import PERIOD, CoreShare
 from fox_shard.runtime.health import process_names
+from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.memory import resident_bytes
 from fox_shard.runtime.metrics_token import TokenFileError, read_token
@@ -38,11 +39,14 @@ from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.sentences import tell
 from fox_shard.runtime.server_metrics import metrics_page
 from fox_shard.runtime.signing_keys import SigningKeysFileError, read_signing_keys
+from fox_shard.runtime.status import ProcessHealth
 from fox_shard.runtime.supervision import follow_supervisor
 from fox_shard.runtime.web_limits import limits_of
+from fox_shard.runtime.web_relay import WebSocketRelay
 from fox_shard.runtime.web_server import Server, hush_libraries, make_server
 from fox_shard.runtime.web_socket import web_sockets
 from fox_shard.web import WebApp, make_app
+from fox_shard.web.frames import FrameSource
 from fox_shard.web.pool import Pool
 from fox_shard.web.router import Router
 from fox_shard.web.sessions import Visitor
@@ -62,8 +66,11 @@ READ_AHEAD: Final = 16
 """Messages of a session that are read before anybody asks for them."""
 
 
-def run_web(config: Config, address: Address) -> int:
-    """Run the HTTP server until it is told to stop. Returns the exit code."""
+def run_web(config: Config, address: Address, frames: FrameSource | None = None) -> int:
+    """Run the HTTP server until it is told to stop. Returns the exit code.
+
+    frames: looks at what the processes send each other.
+    """
     supervisor = follow_supervisor()
     set_up_logging(config)
     hush_libraries()
@@ -80,7 +87,7 @@ def run_web(config: Config, address: Address) -> int:
             supervisor.stop(Path(config.run_dir), str(error))
         return 1
     with lock, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_WebProcess(config, address, keys, token).run(sockets))
+        runner.run(_WebProcess(config, address, keys, frames, token).run(sockets))
     claims.drop()
     return 0
 
@@ -90,7 +97,12 @@ class _WebProcess:
     """The process, from start to end."""
 
     def __init__(
-        self, config: Config, address: Address, keys: tuple[SigningKey, ...], token: str
+        self,
+        config: Config,
+        address: Address,
+        keys: tuple[SigningKey, ...],
+        frames: FrameSource | None,
+        token: str,
     ) -> None:
         """keys: of signed requests. token: for the metrics; "": there is none."""
         self._config = config
@@ -102,11 +114,14 @@ class _WebProcess:
         self._pool = Pool(
             router.open, most=web.max_sessions, idle=web.session_idle, age=web.session_age
         )
-        limits = limits_of(config, is_local=is_loopback(address.host))
+        self._relay = WebSocketRelay(self._connect)
         self._app: WebApp = make_app(
             self._pool,
-            limits,
+            limits_of(config, is_local=is_loopback(address.host)),
             keys=keys,
+            processes=ProcessHealth(config),
+            frames=frames,
+            wamp=self._relay,
             metrics=metrics_page(config, token, process_names(config), self._counted),
         )
         self._server: Server = make_server(self._app, config)
@@ -117,9 +132,8 @@ class _WebProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        path = Path(self._config.run_dir) / f"{NAME}.health"
-        path.unlink(missing_ok=True)
-        health = await asyncio.start_unix_server(self._tell_health, path)
+        health = HealthSocket(Path(self._config.run_dir), NAME, self._health)
+        await health.open()
         sampling = asyncio.create_task(self._sample())
         _log.info("started", extra={"fox": {"process": NAME, "pid": os.getpid()}})
         _log.info("listening", extra={"fox": {"process": NAME, "web": str(self._address)}})
@@ -127,7 +141,6 @@ class _WebProcess:
         await self._pool.close()
         sampling.cancel()
         health.close()
-        path.unlink(missing_ok=True)
         _log.info("stopped", extra={"fox": {"process": NAME}})
 
     def _stop(self) -> None:
@@ -136,11 +149,18 @@ class _WebProcess:
 
     async def _dial(self, visitor: Visitor) -> Transport:
         """Connect to any gateway that answers. Raises CannotConnect."""
+        connection = await self._connect(visitor.address, [SUBPROTOCOL], {})
+        return WebSocket("a gateway", connection, PATIENCE)
+
+    async def _connect(
+        self, address: str, subprotocols: list[str], headers: dict[str, str]
+    ) -> ClientConnection:
+        """Connect to any gateway that answers. Raises CannotConnect."""
         paths = web_sockets(Path(self._config.run_dir))
         random.shuffle(paths)
         for path in paths:
             with suppress(OSError, EOFError, TimeoutError, InvalidHandshake):
-                return await _connect(path, visitor.address)
+                return await _connect(path, address, subprotocols, headers)
         raise CannotConnect("No gateway answers.")
 
     def _counted(self) -> dict[str, ProcessTotals]:
@@ -163,14 +183,6 @@ class _WebProcess:
             await asyncio.sleep(PERIOD)
             self._share.sample(time.monotonic(), time.process_time())
 
-    async def _tell_health(
-        self, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        writer.write(json.dumps(self._health()).encode() + b"\n")
-        with suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
-
     def _health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""
         linked = bool(web_sockets(Path(self._config.run_dir)))
@@ -178,23 +190,26 @@ class _WebProcess:
         return {
             "name": NAME,
             "status": "ok" if is_well else "unavailable",
-            "pid": os.getpid(),
             "listening": {"web": str(self._address)},
             "sessions": len(self._pool),
             "streams": self._app.streams,
+            "websockets": self._relay.open,
             **self._server.health,
             "cores": self._share.value(time.monotonic(), time.process_time()),
         }
 
 
-async def _connect(path: Path, address: str) -> Transport:
+async def _connect(
+    path: Path, address: str, subprotocols: list[str], headers: dict[str, str]
+) -> ClientConnection:
     """Connect to a gateway on behalf of a client at that address."""
-    headers = {"X-Forwarded-For": address} if _is_address(address) else {}
-    connection = await unix_connect(
+    if _is_address(address):
+        headers = {**headers, "X-Forwarded-For": address}
+    return await unix_connect(
         str(path),
         "ws://localhost/ws",
         additional_headers=headers,
-        subprotocols=[SUBPROTOCOL],
+        subprotocols=[Subprotocol(one) for one in subprotocols],
         compression=None,
         max_size=None,
         max_queue=READ_AHEAD,
@@ -202,7 +217,6 @@ async def _connect(path: Path, address: str) -> Transport:
         close_timeout=CONNECTING,
         ping_interval=None,
     )
-    return WebSocket(f"unix:{path}", connection, PATIENCE)
 
 
 def _is_address(text: str) -> bool:

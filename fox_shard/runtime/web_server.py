@@ -16,6 +16,7 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from fox_shard.config import Config
 
@@ -38,15 +39,26 @@ def make_server(app: ASGIApp, config: Config) -> "Server":
 
     trusted = config.web.trusted_proxies
 
+    of_addresses = Addresses(config.web.max_connections_per_address, trusted)
+    interval = config.gateway.ping_interval
+
     @final
     class Connection(_Connection):
         head_timeout = patience
-        addresses = Addresses(config.web.max_connections_per_address, trusted)
+        addresses = of_addresses
+
+    @final
+    class WebSocketConnection(_WebSocketConnection):
+        addresses = of_addresses
 
     settings = uvicorn.Config(
         app,
         http=Connection,
-        ws="none",
+        ws=WebSocketConnection,
+        ws_max_size=config.gateway.max_message_size,
+        ws_per_message_deflate=False,
+        ws_ping_interval=interval or None,
+        ws_ping_timeout=interval or None,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -141,6 +153,15 @@ class _Connection(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY and not self.transport.is_closing():
             self.transport.close()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Let the connection go on as a WebSocket, unless there are too many connections."""
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            self.transport.abort()
+            return
+        self._stop_timer()
+        # The WebSocket, which has the connection from now on, counts for its address.
+        super().handle_websocket_upgrade(event)
+
     def _expect_head(self) -> None:
         if self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_timeout, self._give_up)
@@ -153,3 +174,14 @@ class _Connection(H11Protocol):
     def _give_up(self) -> None:
         self._head_timer = None
         self.transport.abort()
+
+
+class _WebSocketConnection(WebSocketsSansIOProtocol):
+    """A WebSocket, which counts as a connection of its address until it ends."""
+
+    addresses: Addresses
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count one less."""
+        self.addresses.leave(self.client[0] if self.client else "")
+        super().connection_lost(exc)

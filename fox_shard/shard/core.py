@@ -42,6 +42,7 @@ from fox_shard.shard.clock import PublicationClock, TimeOfDay
 from fox_shard.shard.dispatch import Dispatcher
 from fox_shard.shard.history.histories import Histories
 from fox_shard.shard.inquiries import Inquiries
+from fox_shard.shard.keys.listing import KeyListing
 from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
@@ -294,6 +295,7 @@ class Shard:
             self.budget,
             self.queue_quotas,
         )
+        KeyListing(realm_table, self.stored_publishes.conditional.waiting, self.inquiries)
         self.dealer = Dealer(
             number,
             self._placement,

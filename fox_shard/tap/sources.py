@@ -6,7 +6,7 @@ drop what is not read in time; what a batch has in it (`decode`).
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +34,11 @@ class Taps:
     handshake on its tap until the disconnection, both of which the socket's monitor reports.
     """
 
-    def __init__(self, run_dir: Path, process: str | None) -> None:
+    def __init__(
+        self, run_dir: Path, process: str | None, tell: Callable[[str], None] | None = None
+    ) -> None:
+        """process: a pattern of names; None: all. tell: is told who comes and goes."""
+        self._note = tell or note
         self._folder = run_dir / "tap"
         self._process = process or "*"
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -75,7 +79,7 @@ class Taps:
                 continue
             copy = _read_copy(parts)
             if copy is None:
-                note("a message that is no tap's was left out")
+                self._note("a message that is no tap's was left out")
             else:
                 if copy.process not in self._attached:
                     # Under load nothing else looks at the monitor for a while: say where a batch
@@ -100,7 +104,7 @@ class Taps:
         if not self._attached and not self._waiting and (self._looked or not self._tried):
             self._waiting = True
             which = "process" if self._process == "*" else f"process {self._process}"
-            note(
+            self._note(
                 f"no {which} runs in {self._folder.parent}: waiting for one to start "
                 "(Ctrl-C to stop; --run-dir for another directory)"
             )
@@ -113,12 +117,12 @@ class Taps:
             if event["event"] == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._attached.add(name)
                 self._waiting = False
-                note(f"attached to {name}")
+                self._note(f"attached to {name}")
             elif name in self._attached:
                 # ZeroMQ keeps trying to connect, and so finds the next process of that name.
                 self._attached.discard(name)
                 self._numbers.pop(name, None)
-                note(f"{name} has gone")
+                self._note(f"{name} has gone")
 
     def _check_number(self, copy: Copy) -> None:
         last = self._numbers.get(copy.process)
@@ -128,7 +132,7 @@ class Taps:
 
     def _tell_missed(self) -> None:
         if self._missed:
-            note(f"missed {self._missed} batches: more than can be shown (filters help)")
+            self._note(f"missed {self._missed} batches: more than can be shown (filters help)")
             self._missed = 0
 
 

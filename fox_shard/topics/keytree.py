@@ -72,6 +72,26 @@ class KeyTree:
             return self._unreserved(first, None)
         return self._walk(pattern, first)
 
+    def level(self, above: str, start: str = "") -> Iterator[tuple[str, int]]:
+        """Yield what is one level below, beyond `start`: (topic, 0), or (branch, topics below it).
+
+        above: a topic and a dot; "": the first level. A branch ends with a dot; so does the topic
+        with an empty last component, which is `above` itself. Topics and branches come in code
+        point order, `a` and `a-b` before `a.`.
+        """
+        if start.endswith(".") and start != above:
+            cursor = start[:-1] + _AFTER_DOT
+        else:
+            cursor = start + "\0" if start else above
+        while (topic := self._keys.ceiling(cursor)) is not None and topic.startswith(above):
+            end = topic.find(".", len(above))
+            if end < 0:
+                yield topic, 0
+                cursor = topic + "\0"
+            else:
+                yield topic[: end + 1], self.count_below(topic[:end])
+                cursor = topic[:end] + _AFTER_DOT
+
     def _with_prefix(self, pattern: Pattern, first: str) -> Iterator[str]:
         low, high = max(first, pattern.literal), _after_prefix(pattern.literal)
         if pattern.begins_with_wildcard:

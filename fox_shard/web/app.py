@@ -11,15 +11,17 @@ from typing import final
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fox_shard.client.failures import Failure
 from fox_shard.web import openapi
 from fox_shard.web.bodies import releasing
 from fox_shard.web.context import Context, Limits
+from fox_shard.web.dashboard import dashboard_routes
 from fox_shard.web.events import Streams
+from fox_shard.web.frames import FrameSource
 from fox_shard.web.metrics import MetricsPage
 from fox_shard.web.operations import OPERATIONS, Operation
 from fox_shard.web.origins import OriginCheck
@@ -27,6 +29,7 @@ from fox_shard.web.problems import Problem, answer, root_of
 from fox_shard.web.reading import answered
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures, SigningKey
+from fox_shard.web.status import ProcessSource
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
 """Of the page: it loads nothing."""
@@ -58,11 +61,16 @@ def make_app(
     limits: Limits | None = None,
     wall: Callable[[], float] = time.time,
     keys: Iterable[SigningKey] = (),
+    processes: ProcessSource | None = None,
+    frames: FrameSource | None = None,
+    wamp: ASGIApp | None = None,
     metrics: MetricsPage | None = None,
 ) -> WebApp:
     """Return the application. wall: the time in seconds since 1970. keys: of signed requests.
 
-    metrics: the answers at `/metrics`; None: there are none.
+    processes: tells how they are; None: nobody is told. frames: looks at what they send each other;
+    None: nobody can. wamp: serves WebSockets at `/ws`; None: there are none, and the dashboard
+    cannot connect. metrics: the answers at `/metrics`; None: there are none.
     """
     limits = limits or Limits()
     context = Context(sessions, limits, wall, Signatures(keys))
@@ -71,7 +79,8 @@ def make_app(
             *(_route(one, context) for one in OPERATIONS),
             Route("/api/openapi.json", _openapi),
             Route("/api/docs", _docs),
-            Route("/", _home),
+            *dashboard_routes(limits.realm),
+            *_websocket(wamp),
             *([Route("/metrics", metrics.answer)] if metrics is not None else []),
         ],
         exception_handlers={
@@ -83,6 +92,8 @@ def make_app(
     )
     app.router.redirect_slashes = False
     app.state.context = context
+    app.state.processes = processes
+    app.state.frames = frames
     app.state.streams = Streams(limits.streams, limits.streams_per_address)
     return WebApp(app, limits)
 
@@ -90,6 +101,10 @@ def make_app(
 def _route(one: Operation, context: Context) -> Route:
     endpoint = releasing(context.bodies, one.carry_out)
     return Route(_pattern(one.path), endpoint, methods=[one.method])
+
+
+def _websocket(wamp: ASGIApp | None) -> list[BaseRoute]:
+    return [] if wamp is None else [WebSocketRoute("/ws", wamp)]
 
 
 def _pattern(path: str) -> str:
@@ -104,7 +119,3 @@ async def _openapi(request: Request) -> Response:
 async def _docs(request: Request) -> Response:
     page = openapi.page(root_of(request))
     return HTMLResponse(page, headers={"content-security-policy": POLICY})
-
-
-async def _home(request: Request) -> Response:
-    return RedirectResponse(f"{root_of(request)}/api/docs")

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.web import events, keys, messages, tables
+from fox_shard.web import aggregates, events, frames, keys, messages, status, tables
 
 
 class Parameter(NamedTuple):
@@ -155,6 +155,15 @@ OPERATIONS: Final = (
     ),
     Operation(
         "GET",
+        "/api/aggregates/{table}",
+        aggregates.verify,
+        "Compute an aggregate anew from all rows that contribute, and compare.",
+        (TABLE, REALM),
+        answer=aggregates.Verdict,
+        problems=(400, 401, 403, 404, 503, 504),
+    ),
+    Operation(
+        "GET",
         "/api/events",
         events.events,
         "Read events as server-sent events, from now on or from where a reader has left off.",
@@ -169,5 +178,25 @@ OPERATIONS: Final = (
         ),
         problems=(400, 401, 403, 404, 429, 503),
         media_type="text/event-stream",
+    ),
+    Operation(
+        "GET",
+        "/api/status",
+        status.status,
+        "Return how all processes are, and what they have counted. For those who may call "
+        "`fox.status`.",
+        (REALM,),
+        answer=status.Status,
+        problems=(400, 401, 403, 404, 503, 504),
+    ),
+    Operation(
+        "GET",
+        "/api/frames",
+        frames.look,
+        "Look for a moment at the frames that the processes send each other, without payloads. For "
+        "those who may call `fox.status` in the server's own realm.",
+        (REALM,),
+        answer=frames.FrameLook,
+        problems=(400, 401, 403, 404, 503, 504),
     ),
 )

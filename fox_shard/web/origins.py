@@ -20,6 +20,9 @@ from fox_shard.web.problems import Problem
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
+POLICY: Final = 1008
+"""The code with which a WebSocket is closed (RFC 6455 7.4.1)."""
+
 PREFLIGHT: Final = {
     "access-control-allow-methods": "GET, POST, PUT, DELETE",
     "access-control-allow-headers": "Authorization, Content-Type, If-Match, If-None-Match, "
@@ -47,9 +50,15 @@ class OriginCheck:
         self._is_local = is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        match scope["type"]:
+            case "http":
+                await self._answer(scope, receive, send)
+            case "websocket" if self._problem("GET", scope) is not None:
+                await send({"type": "websocket.close", "code": POLICY})  # the answer is 403
+            case _:
+                await self._app(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         origin = headers.get("origin", "")
 
@@ -62,9 +71,7 @@ class OriginCheck:
                     of_answer["access-control-expose-headers"] = "ETag, Retry-After"
             await send(message)
 
-        is_local = is_local_server(scope) if self._is_local is None else self._is_local
-        problem = self._problem(scope["method"], headers, origin, is_local=is_local)
-        if problem is not None:
+        if (problem := self._problem(scope["method"], scope)) is not None:
             origin = ""
             await problem.response()(scope, receive, send_with_headers)
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
@@ -72,11 +79,11 @@ class OriginCheck:
         else:
             await self._app(scope, receive, send_with_headers)
 
-    def _problem(
-        self, method: str, headers: Headers, origin: str, *, is_local: bool
-    ) -> Problem | None:
+    def _problem(self, method: str, scope: Scope) -> Problem | None:
         """Return why the request is not answered, if it is not."""
-        host = headers.get("host", "")
+        is_local = is_local_server(scope) if self._is_local is None else self._is_local
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin", "")
         if is_local and not self._is_called_right(host):
             sentence = "The server is not called by this name: see gateway.allowed_origins."
             return Problem(421, sentence, parameter="Host")

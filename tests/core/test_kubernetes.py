@@ -8,7 +8,7 @@ import pytest
 import yaml
 from supervisor.options import ServerOptions
 
-from fox_shard.cli import HELP
+from fox_shard.cli_arguments import HELP
 from fox_shard.config import SETTINGS, Config, parse
 from fox_shard.gateway.transports.websocket import HEALTH_PATH
 

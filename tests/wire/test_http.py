@@ -12,8 +12,9 @@ from contextlib import closing, contextmanager
 import httpx
 import jwt
 import pytest
-from cluster import ROOT, Cluster, await_true, write_config
+from cluster import ROOT, await_true, write_config
 from user_file import PASSWORD, UserFile, ticket
+from web_cluster import WebCluster
 
 TOML = """
 [auth]
@@ -52,22 +53,13 @@ PETER = ("peter", PASSWORD)
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
-class WebCluster(Cluster):
+class PetersCluster(WebCluster):
     """A broker with the HTTP server, and with users. root: what is before its paths."""
 
     root = ""
 
-    def environment(self, **more):
-        return super().environment(**{**more, "FOX_WEB_ADDRESS": f"127.0.0.1:{self.web}"})
-
-    @property
-    def names(self):
-        return [*super().names, "web"]
-
     def http(self, auth=PETER, **arguments):
-        return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.web}", auth=auth, timeout=30, **arguments
-        )
+        return super().http(auth, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +72,7 @@ def web_cluster(tmp_path_factory):
     shutil.copy(ROOT / "conf" / "schema.json", folder / "conf")
     users = UserFile(folder, config)
     users.add("peter", "backend")
-    with WebCluster(
+    with PetersCluster(
         config=config,
         FOX_USERS=str(users.path),
         FOX_WEB_SLOW_TIMEOUT="1",

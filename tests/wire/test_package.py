@@ -89,6 +89,21 @@ def run(*command, env=None, **more):
     return done.stdout
 
 
+def test_the_wheel_has_the_dashboard_and_the_licences_of_what_is_in_it(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    folder = ROOT / "fox_shard" / "web" / "dashboard"
+    files = [
+        path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert {str(path.relative_to(ROOT)) for path in files} <= {*names}
+    assert {name.rpartition("/")[2] for name in names if "/licenses/" in name} == {
+        "LICENSE",
+        "LICENSE-htm",
+        "LICENSE-preact",
+    }
+
+
 def test_the_wheel_has_what_users_need_and_no_tests(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "fox_shard/starter/fox.conf" in names

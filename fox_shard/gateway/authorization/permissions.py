@@ -73,6 +73,11 @@ class Permissions:
         # Of all topics and patterns that are kept.
         self._characters = 0
 
+    @property
+    def rules(self) -> int:
+        """How many rules there are, at least 1."""
+        return len(self._rules) or 1
+
     def cost(self, action: int, pattern: Pattern) -> int:
         """Return the units (see `Turns`) that a decision about a pattern costs; 0: it is known."""
         if pattern.is_exact or (pattern.text, action, False) in self._extents:

@@ -107,7 +107,9 @@ def _best(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  
 
 def _details(items: list[Item], _more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)
     state = decode_registration(_found(items)[0][1])
-    return [{**details(state.id, state.created, state.pattern), "invoke": state.invoke}], {}
+    found = details(state.id, state.created, state.pattern)
+    calls = {"x_queued": state.queued, "x_running": state.running, "x_callees": state.callees}
+    return [{**found, "invoke": state.invoke, **calls}], {}
 
 
 def _callees(items: list[Item], more: bool) -> tuple[list[Any], dict[str, Any]]:  # noqa: FBT001 (an Answer)

@@ -282,7 +282,7 @@ def visible(events: Iterable[Event], session: Session) -> list[Event]:
     return [
         event
         for event in events
-        if (event.publish.audience is None or _admits(event.publish.audience, session))
+        if (event.publish.audience is None or admits(event.publish.audience, session))
         and (permissions is None or permissions.may_see(event.publish.topic))
     ]
 
@@ -299,11 +299,9 @@ def _admission(selected: SelectedEvent, subscription: Subscription) -> Admission
     audience = selected.event.publish.audience
 
     def admit(session: Session) -> str | None:
-        if audience is None or _admits(audience, session):
+        if audience is None or admits(audience, session):
             return selected.removed
-        known = selected.known and (
-            selected.audience is None or _admits(selected.audience, session)
-        )
+        known = selected.known and (selected.audience is None or admits(selected.audience, session))
         return DELETED if known else None
 
     return admit
@@ -316,10 +314,10 @@ def _allowed(event: Event) -> Allowed:
     audience = publish.audience
     if audience is None:
         return lambda session: session.id != publisher
-    return lambda session: session.id != publisher and _admits(audience, session)
+    return lambda session: session.id != publisher and admits(audience, session)
 
 
-def _admits(audience: Audience, session: Session) -> bool:
+def admits(audience: Audience, session: Session) -> bool:
     """Whether the session is on no black list and on every white list that is given.
 
     WAMP #pubsub-subscriber-blackwhite-listing.

@@ -124,6 +124,10 @@ class Keyspace:
         """Do the same for topics beyond `start`, with None for each step that finds none."""
         return self._tree.steps(pattern, start)
 
+    def level(self, above: str, start: str) -> Iterator[tuple[str, int]]:
+        """Iterate over what is one level below; see `KeyTree.level`."""
+        return self._tree.level(above, start)
+
     def changing(self, pattern: Pattern) -> list[str]:
         """Return the matching topics whose keys have changes that are not durable yet."""
         return [topic for topic in self._uncommitted if pattern.matches(topic)]

@@ -9,7 +9,9 @@ once, however many waiters have it. Waiters for a publication id alone are found
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from itertools import takewhile
+from heapq import merge
+from itertools import islice, takewhile
+from operator import attrgetter
 from typing import final
 
 from fox_shard.backplane.frames import Event, Publish, sent_bytes
@@ -66,6 +68,17 @@ class WaitQueues:
     def refs(self) -> list[KeyRef]:
         """The keys that have waiters."""
         return list(self._at_key)
+
+    def count_at(self, ref: KeyRef) -> int:
+        """Return how many publishes wait at the key."""
+        return self._at_key.get(ref, 0)
+
+    def first_at(self, ref: KeyRef, most: int) -> list[int]:
+        """Return the sessions whose publishes wait at the key, by arrival, `most` at most."""
+        queues = [*self._by_document.get(ref, {}).values(), *self._by_id.get(ref, {}).values()]
+        first = (islice(queue.waiters.values(), most) for queue in queues)
+        waiters = islice(merge(*first, key=attrgetter("arrival")), most)
+        return [waiter.publish.session for waiter in waiters]
 
     def _queues_by_key(self, waiter: Waiter) -> dict[KeyRef, Queues]:
         return self._by_id if waiter.retain.when is None else self._by_document

@@ -51,6 +51,8 @@ class Reports:
                 procedure.pattern.text,
                 procedure.invoke,
                 len(procedure.callees),
+                len(procedure.queue),
+                sum(len(callee.running) for callee in procedure.callees),
             )
             page.add(body, msgpack.encode(state))
 

@@ -122,7 +122,10 @@ def test_a_mounted_router_publishes_calls_and_keeps_keys():
 def test_paths_in_answers_begin_with_that_of_the_mount():
     async def body():
         async with application() as (_, http):
-            assert (await http.get("/fox/")).headers["location"] == "/fox/api/docs"
+            assert 'src="dashboard/app.js"' in (await http.get("/fox/")).text
+            assert (await http.get("/fox/dashboard/app.js")).status_code == 200
+            parts = (await http.get("/fox/api/status")).json()["processes"]
+            assert {one["name"] for one in parts} >= {"gateway-0", "shard-0", "coordinator"}
             document = (await http.get("/fox/api/openapi.json")).json()
             assert document["servers"] == [{"url": "/fox"}]
             page = (await http.get("/fox/api/docs")).text

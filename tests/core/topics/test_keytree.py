@@ -193,3 +193,31 @@ def test_thousands_of_keys_stay_sorted(seed):
     for topic in shuffled[:4000]:
         tree.discard(topic)
     assert list(tree) == sorted(shuffled[4000:])
+
+
+NOT_EMPTY = TOPICS.filter(bool)
+
+
+def level_of(topics, above):
+    """What is one level below, by looking at all topics."""
+    below = [topic for topic in topics if topic.startswith(above)]
+    leaves = {topic: 0 for topic in below if "." not in topic[len(above) :]}
+    branches = {}
+    for topic in below:
+        name, dot, _ = topic[len(above) :].partition(".")
+        if dot:
+            branches[f"{above}{name}."] = branches.get(f"{above}{name}.", 0) + 1
+    return sorted([*leaves.items(), *branches.items()], key=lambda found: (found[0], found[1]))
+
+
+@given(st.sets(NOT_EMPTY, max_size=40), st.sampled_from(["", "a.", "a.b.", "b.", "$S.", "a.."]))
+def test_a_level_is_what_a_scan_finds(topics, above):
+    assert list(tree_of(topics).level(above)) == level_of(topics, above)
+
+
+@given(st.sets(NOT_EMPTY, max_size=40), st.sampled_from(["", "a.", "a.b.", "b."]))
+def test_a_level_can_go_on_behind_each_of_its_items(topics, above):
+    tree = tree_of(topics)
+    found = list(tree.level(above))
+    for place, (topic, _) in enumerate(found):
+        assert list(tree.level(above, topic)) == found[place + 1 :]

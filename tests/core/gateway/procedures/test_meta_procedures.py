@@ -108,7 +108,8 @@ def test_get_asks_all_shards_and_returns_the_details(calling, kind):
     found = [(id_key(7), msgpack.encode(kind.state))]
     assert calling.answer(found, by=1) == {(n, kind.one, id_key(7)) for n in (0, 1)}
     created = "2027-01-15T08:00:00.000Z"
-    more = {"invoke": "random"} if kind.what == "registration" else {}
+    of_registration = {"invoke": "random", "x_callees": 3, "x_queued": 0, "x_running": 0}
+    more = of_registration if kind.what == "registration" else {}
     assert calling.result == {"id": 7, "created": created, "uri": "a.", "match": "prefix", **more}
 
 

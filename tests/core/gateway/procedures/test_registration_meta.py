@@ -46,6 +46,9 @@ def test_get_returns_a_wildcard_pattern_as_wamp_writes_it(calling):
         "uri": "a..c.#",
         "match": "wildcard",
         "invoke": "random",
+        "x_callees": 3,
+        "x_queued": 0,
+        "x_running": 0,
     }
 
 

@@ -1,0 +1,178 @@
+// How the server is, asked every two seconds while somebody looks, and how it was in the last minutes.
+//
+// Owns: the samples, and rates computed from them. Never: how they are drawn.
+
+import { connection, fetchJson } from "./connection.js";
+import { Store } from "./store.js";
+
+const INTERVAL = 2000;
+const KEPT = 10 * 60 * 1000;
+
+/**
+ * latest: the answer of /api/status, null: none yet. error: why there is none, with `status` of HTTP.
+ * samples: see `sampleOf`, the oldest first. events: what has happened to processes, the latest first.
+ */
+export const status = new Store({ latest: null, error: null, samples: [], events: [] });
+
+let timer = 0;
+let previous = new Map();
+let gone = new Map();
+
+export function follow() {
+  const look = () => {
+    clearTimeout(timer);
+    if (document.visibilityState === "visible" && connection.value.phase === "open") ask();
+  };
+  document.addEventListener("visibilitychange", look);
+  let phase = "";
+  connection.listen((value) => {
+    if (value.phase === "open" && phase !== "open") {
+      if (value.realm !== status.value.latest?.realm) forget();
+      look();
+    }
+    phase = value.phase;
+  });
+}
+
+function forget() {
+  previous = new Map();
+  gone = new Map();
+  status.set({ latest: null, error: null, samples: [], events: [] });
+}
+
+async function ask() {
+  const { realm, session } = connection.value;
+  if (!session) return; // It is looked again when there is one.
+  try {
+    const asked = performance.now();
+    const [latest, roundTrip] = await Promise.all([
+      fetchJson(`api/status?realm=${encodeURIComponent(realm)}`),
+      session.call("fox.status").then(() => performance.now() - asked, () => null),
+    ]);
+    if (realm === connection.value.realm) take(latest, roundTrip);
+  } catch (error) {
+    status.update({ error });
+  }
+  if (document.visibilityState === "visible" && connection.value.phase === "open") {
+    // Who may not know it is not asked again and again.
+    timer = setTimeout(ask, status.value.error?.status === 403 ? 15000 : INTERVAL);
+  }
+}
+
+function take(latest, roundTrip) {
+  const sample = sampleOf(latest, roundTrip);
+  const samples = [...status.value.samples.filter((one) => sample.at - one.at < KEPT), sample];
+  const events = [...eventsOf(latest, sample.at), ...status.value.events].slice(0, 50);
+  status.set({ latest, error: null, samples, events });
+}
+
+/**
+ * A point of the charts: {at, roundTrip, realms: {name: rates}, processes: {name: {...}}}.
+ * Rates are per second, since the process's last report, and null if it has just started.
+ */
+function sampleOf(latest, roundTrip) {
+  const at = latest.at * 1000;
+  const sample = { at, roundTrip, realms: {}, processes: {} };
+  const seen = new Map();
+  for (const process of latest.processes) {
+    const before = previous.get(process.name);
+    const reported = latest.at - (process.age ?? 0);
+    const isNew = !before || before.pid !== process.pid;
+    if (!isNew && reported - before.reported < 0.5) {
+      // No report since the last look: the rates are the same.
+      seen.set(process.name, before);
+      add(sample, process, before.rates, before.realmRates);
+      continue;
+    }
+    const seconds = isNew ? 0 : reported - before.reported;
+    const rates = seconds ? rate(process.counters, before.counters, seconds) : {};
+    const realmRates = {};
+    for (const [realm, counters] of Object.entries(process.realms ?? {})) {
+      if (seconds) realmRates[realm] = rate(counters, before.realms?.[realm], seconds);
+    }
+    seen.set(process.name, {
+      pid: process.pid,
+      reported,
+      counters: process.counters ?? {},
+      realms: process.realms ?? {},
+      rates,
+      realmRates,
+    });
+    add(sample, process, rates, realmRates);
+  }
+  previous = seen;
+  return sample;
+}
+
+function rate(now = {}, before = {}, seconds) {
+  return Object.fromEntries(
+    Object.entries(now).map(([name, value]) => [
+      name,
+      Math.max(0, (value - (before[name] ?? 0)) / seconds),
+    ]),
+  );
+}
+
+function add(sample, process, rates, realmRates) {
+  const gauges = process.gauges ?? {};
+  const own = { ...rates };
+  for (const [realm, values] of Object.entries(realmRates)) {
+    const sum = (sample.realms[realm] ??= {});
+    for (const [name, value] of Object.entries(values)) {
+      sum[name] = (sum[name] ?? 0) + value;
+      own[name] = (own[name] ?? 0) + value;
+    }
+  }
+  sample.processes[process.name] = {
+    status: process.status,
+    cores: process.status === "down" ? null : (process.cores ?? null),
+    memory: process.memory ?? null,
+    commit: rates.commits > 0 ? gauges.commit_microseconds / 1000 : null,
+    rates: own,
+  };
+}
+
+/** What has happened since the last answer: processes that went, came back, started anew. */
+function eventsOf(latest, at) {
+  const events = [];
+  const last = status.value.latest;
+  for (const process of latest.processes) {
+    const before = last?.processes.find(({ name }) => name === process.name);
+    if (!last) continue;
+    const isDown = process.status === "down";
+    const wasDown = !before || before.status === "down";
+    if (isDown && !wasDown) {
+      gone.set(process.name, at);
+      events.push({ at, name: process.name, kind: "down", text: `${process.name} is down.` });
+    } else if (!isDown && (wasDown || (before.pid && process.pid && before.pid !== process.pid))) {
+      const since = gone.get(process.name);
+      const after = since ? ` after ${((at - since) / 1000).toFixed(0)} s` : "";
+      const text =
+        process.status === "ok"
+          ? `${process.name} is back${after}, as process ${process.pid}.`
+          : `${process.name} has started again${after}: ${process.status}.`;
+      events.push({ at, name: process.name, kind: "back", text });
+      gone.delete(process.name);
+    } else if (before && before.status !== process.status && process.status !== "down") {
+      const kind = process.status === "ok" ? "back" : "trouble";
+      events.push({ at, name: process.name, kind, text: `${process.name}: ${process.status}.` });
+    }
+  }
+  return events.reverse();
+}
+
+/** The points of a chart: [time, value] of each sample. */
+export function series(samples, value) {
+  return samples.map((sample) => [sample.at, value(sample) ?? null]);
+}
+
+/** The names of all realms that something was counted for. */
+export function realmsOf(latest) {
+  const names = new Set();
+  for (const { realms } of latest?.processes ?? []) {
+    for (const name of Object.keys(realms ?? {})) names.add(name);
+  }
+  return [...names].sort();
+}
+
+export const kindOf = (name) => name.replace(/-[^-]*$/, "");
