@@ -16,14 +16,34 @@ export interface Key<Value> {
 
 /** Subscribe for as long as there is this session and this component. */
 function subscribe(session: Session, pattern: string, handler: Handler, options: object) {
-  const subscription = session.subscribe(pattern, handler, options);
+  const subscription = inTurn(session, pattern, () => session.subscribe(pattern, handler, options));
   subscription.catch((refused) => console.error(`${pattern}:`, refused));
-  return () => {
+  const unsubscribe = () =>
     subscription.then(
       (it) => (session.isOpen ? it.unsubscribe() : undefined),
       () => undefined, // which has been told above
     );
+  return () => void inTurn(session, pattern, unsubscribe).catch(console.error);
+}
+
+const lastSteps = new WeakMap<Session, Map<string, Promise<unknown>>>();
+
+/**
+ * Take one step at a time for each pattern.
+ *
+ * All subscriptions of a session to one pattern are one at the server. So without turns, the end of
+ * one would end another that has just begun, as in StrictMode, where each effect runs twice.
+ */
+function inTurn<Result>(session: Session, pattern: string, step: () => Promise<Result>) {
+  const steps = lastSteps.get(session) ?? new Map<string, Promise<unknown>>();
+  lastSteps.set(session, steps);
+  const result = (steps.get(pattern) ?? Promise.resolve()).then(step, step);
+  steps.set(pattern, result);
+  const done = () => {
+    if (steps.get(pattern) === result) steps.delete(pattern);
   };
+  result.then(done, done);
+  return result;
 }
 
 /** Whether a key is gone. Its event is empty then; `removed` of its details autobahn-js leaves out. */
