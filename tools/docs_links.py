@@ -11,7 +11,10 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 _ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"\[([^\]]*)\]\(\.\./([^)#]+)(#[^)]*)?\)")
-_LANGUAGES = {".py": "python", ".cjs": "javascript", ".js": "javascript", ".toml": "toml"}
+_LANGUAGES = {
+    **{".py": "python", ".cjs": "javascript", ".js": "javascript", ".toml": "toml"},
+    **{".ts": "typescript", ".tsx": "typescript"},
+}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

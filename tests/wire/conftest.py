@@ -5,6 +5,7 @@ import inspect
 from contextlib import AsyncExitStack
 
 import pytest
+import windows
 from cluster import SHOWN, Cluster
 from mqtt_peers import MqttPeers
 from wamp_peers import WampPeers
@@ -129,3 +130,10 @@ def mqtt(cluster):
     peers = MqttPeers(cluster)
     yield peers
     peers.close()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser for tests that are no coroutines, as Playwright has an event loop of its own."""
+    with windows.chromium() as chromium:
+        yield chromium

@@ -2,7 +2,7 @@
 
 Owns: saving its files, entering its commands, comparing what they print. Never: what pages say.
 
-A block is a file if the words before it say "Save this as `name`". A block in `console` has
+A block is a file if the words before it say "save this as `name`". A block in `console` has
 commands, and what each prints; one that goes on gets a shell of its own. A block in `text` has what
 the first of these that watches prints next.
 """
@@ -72,7 +72,8 @@ class Newcomer:
     def follow(self, page):
         """Do all that the page says."""
         for language, text, words in blocks(page):
-            if saved := re.findall(r"Save this as `([\w.]+)`", words):
+            self.read(words)
+            if saved := re.findall(r"[Ss]ave\s+this\s+as\s+`([\w./]+)`", words):
                 self.save(text, *saved)
             elif language == "console":
                 for command, prints in steps(text):
@@ -83,6 +84,9 @@ class Newcomer:
                 assert sorted(self.watching.lines(len(lines))) == sorted(lines)
             else:
                 self.settle(language, text)
+
+    def read(self, words):
+        """Do what the words before a block say; of most pages that is nothing."""
 
     @property
     def watching(self):

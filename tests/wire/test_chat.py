@@ -6,27 +6,15 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-import browser
 import pytest
 from cluster import END, ROOT, await_true
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
+from windows import gone, seen, window
 
 from bench.measure import listening
 from bench.ports import free_port
 
 CHAT = ROOT / "examples" / "chat"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE = 60_000.0
-"""Milliseconds for what a page has to show, on a busy machine, too."""
-
 BUILD = 300
 """Seconds to install what the page is built with, and to build it."""
 
@@ -79,39 +67,14 @@ def chat(page_is_built, tmp_path):
     server.kill()
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser.executable(), args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @contextmanager
 def visitor(chromium, chat, name):
     """Open the chat in a window of its own, and enter."""
-    context = chromium.new_context()
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    page.goto(f"http://127.0.0.1:{chat.port}/")
-    page.get_by_label("Your name").fill(name)
-    page.get_by_role("button", name="Enter").click()
-    seen(page.get_by_role("status").filter(has_text="online"))
-    try:
+    with window(chromium, f"http://127.0.0.1:{chat.port}/") as page:
+        page.get_by_label("Your name").fill(name)
+        page.get_by_role("button", name="Enter").click()
+        seen(page.get_by_role("status").filter(has_text="online"))
         yield page
-    finally:
-        context.close()
-    assert not errors
-
-
-def seen(locator):
-    expect(locator).to_be_visible(timeout=PATIENCE)
-
-
-def gone(locator):
-    expect(locator).to_have_count(0, timeout=PATIENCE)
 
 
 def say(page, text):

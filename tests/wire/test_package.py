@@ -1,7 +1,6 @@
 """The package: what its source distribution has, and its wheel in an empty environment."""
 
 import email
-import os
 import re
 import shutil
 import signal
@@ -13,25 +12,14 @@ import zipfile
 
 import pytest
 from cluster import END, ROOT, Places
-
-INSTALLING = 300.0
-"""Seconds for installing the package with everything that it needs."""
-
-NO_SOURCES = (
-    *(".git", ".venv", "build", "data", "dist", "node_modules", "users.toml", ".peers"),
-    *("*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".coverage*", "*.sock", "*.lock"),
-)
-"""What lies in a working copy and belongs to nobody else (see .gitignore)."""
+from packages import build, copy_sources, outside, run
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """A copy of the sources, so that what other builds have left does not get into the package."""
+    """A copy of the sources, of which the package is built."""
     copy = tmp_path_factory.mktemp("copy") / "sources"
-    shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCES))
-    for path in (copy / "run").iterdir():
-        if path.name != ".gitkeep":
-            path.unlink() if not path.is_dir() else shutil.rmtree(path)
+    copy_sources(copy)
     return copy
 
 
@@ -39,7 +27,7 @@ def sources(tmp_path_factory):
 def packages(sources, tmp_path_factory):
     """The source distribution, and the wheel that is built of it."""
     out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", out, sources)
+    build(sources, out)
     (archive,), (wheel,) = out.glob("fox_shard-*.tar.gz"), out.glob("fox_shard-*.whl")
     return archive, wheel
 
@@ -66,27 +54,6 @@ def programs(wheel, tmp_path_factory):
     venv.create(folder, with_pip=True)
     run(folder / "bin" / "python", "-m", "pip", "install", "-q", wheel)
     return folder / "bin"
-
-
-def outside():
-    """Return the environment without what leads to the build under test."""
-    hidden = ("PYTHONPATH", "PYTHONSAFEPATH", "TESTED_BUILD")
-    return {name: text for name, text in os.environ.items() if name not in hidden}
-
-
-def run(*command, env=None, **more):
-    """Run a command, and return what it prints."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        capture_output=True,
-        text=True,
-        timeout=INSTALLING,
-        check=False,
-        env=outside() if env is None else env,
-        **more,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_wheel_has_the_dashboard_and_the_licences_of_what_is_in_it(wheel):
