@@ -34,8 +34,8 @@ PATIENCE = 15_000
 
 
 @contextmanager
-def chromium():
-    """Run the browser. Without it the test is skipped; in CI it fails."""
+def launched():
+    """Run the browser as Playwright has it. Without it the test is skipped; in CI it fails."""
     path = shutil.which("chromium")
     if path is None:
         reason = "there is no Chromium (Debian package chromium)"
@@ -44,8 +44,15 @@ def chromium():
         pytest.skip(reason)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield Chromium(browser)
+        yield browser
         browser.close()
+
+
+@contextmanager
+def chromium():
+    """Run the browser, and fail if its pages complain."""
+    with launched() as browser:
+        yield Chromium(browser)
 
 
 class Chromium:

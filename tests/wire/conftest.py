@@ -5,7 +5,7 @@ import inspect
 from contextlib import AsyncExitStack
 
 import pytest
-import windows
+from chromium import launched
 from cluster import SHOWN, Cluster
 from mqtt_peers import MqttPeers
 from wamp_peers import WampPeers
@@ -135,5 +135,5 @@ def mqtt(cluster):
 @pytest.fixture(scope="module")
 def chromium():
     """A browser for tests that are no coroutines, as Playwright has an event loop of its own."""
-    with windows.chromium() as chromium:
+    with launched() as chromium:
         yield chromium

@@ -1,32 +1,14 @@
-"""Windows of Chromium, which Playwright opens, and what one sees in them.
+"""Windows of Chromium that come and go within one test, and what one sees in them.
 
-Owns: the browser, its windows, how long to look. Never: what the pages do.
+Owns: opening and closing them, how long to look. Never: what the pages do.
 """
 
 from contextlib import contextmanager
 
-import browser
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE = 60_000.0
 """Milliseconds for what a page has to show, on a busy machine, too."""
-
-
-@contextmanager
-def chromium():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser.executable(), args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @contextmanager
