@@ -115,7 +115,7 @@ def test_a_package_index_shows_the_page(packages, wheel):
         (name,) = (one for one in archive.namelist() if one.endswith(".dist-info/METADATA"))
         metadata = email.message_from_bytes(archive.read(name))
     assert metadata["Description-Content-Type"] == "text/markdown"
-    assert metadata["License-Expression"] == "MIT"
+    assert metadata["License-Expression"] == "MIT AND Apache-2.0"  # of the dashboard's parts
     targets = re.findall(r"\]\(([^)]+)\)", metadata.get_payload())
     assert [one for one in targets if not one.startswith(("https://", "http://", "#"))] == []
 
