@@ -6,7 +6,6 @@ Counters are sums since a process's start, as of its last report. So a rate is t
 two reports, and stays until there is another one.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, final
@@ -37,20 +36,22 @@ _RATES: Final = {
 
 _FIELDS: Final = tuple(dict.fromkeys(_RATES.values()))
 
-_OF_REALM: Final = re.compile(rf"(?P<realm>.+?)\.(?P<name>{'|'.join(map(re.escape, _RATES))})")
-
 _QUEUES: Final = ("queue_depth", "reducer_queue", "waiting_publishes")
 _BUFFERS: Final = ("link_buffers", "outbox_bytes")
 _OF_PROCESS: Final = ("memory", "uptime")
 _TROUBLE: Final = ("reason", "store", "stores")
 
 
+_OfRealm = tuple[str, str]
+"""A realm, and the name of one of its counters."""
+
+
 class _Report(NamedTuple):
-    """The counters of a process's report. at: when it was made, in monotonic seconds."""
+    """The realms' counters in a process's report. at: when it was made, in monotonic seconds."""
 
     pid: int | None
     at: float
-    counters: dict[str, int]
+    counters: dict[_OfRealm, int]
 
 
 @final
@@ -65,7 +66,7 @@ class Monitor:
         self._pids: dict[str, int] = {}
         self._restarts: Counter[str] = Counter()
         self._reports: dict[str, _Report] = {}
-        self._rates: dict[str, dict[str, float]] = {}
+        self._rates: dict[str, dict[_OfRealm, float]] = {}
         # By process id: when it was asked, and the processor's seconds it had used.
         self._processor: dict[int, tuple[float, float]] = {}
 
@@ -105,7 +106,13 @@ class Monitor:
         if metrics is None:
             self._rates.pop(name, None)
             return
-        report = _Report(answer.get("pid"), now - metrics["age"], metrics["counters"])
+        counters = {
+            (realm, counter): count
+            for realm, counts in metrics["realms"].items()
+            for counter, count in counts.items()
+            if counter in _RATES
+        }
+        report = _Report(answer.get("pid"), now - metrics["age"], counters)
         before = self._reports.get(name)
         self._reports[name] = report
         if before is None or before.pid != report.pid:
@@ -148,9 +155,8 @@ class Monitor:
         """Return the rates of the realms, most messages first."""
         sums: dict[str, dict[str, float]] = defaultdict(lambda: dict.fromkeys(_FIELDS, 0.0))
         for rates in self._rates.values():
-            for counter, rate in rates.items():
-                if match := _OF_REALM.fullmatch(counter):
-                    sums[match["realm"]][_RATES[match["name"]]] += rate
+            for (realm, counter), rate in rates.items():
+                sums[realm][_RATES[counter]] += rate
         realms = [(realm, Rates(**found)) for realm, found in sums.items()]
         return sorted(realms, key=lambda realm: (-realm[1].messages, realm[0]))
 

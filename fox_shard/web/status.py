@@ -7,8 +7,6 @@ whom a rule allows it. What concerns other realms is shown to administrators of 
 only.
 """
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -16,22 +14,13 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fox_shard.histogram import BOUNDS
 from fox_shard.version import __version__
 from fox_shard.web.context import context_of
 from fox_shard.web.problems import Problem
 from fox_shard.web.reading import answered, parameters, visitor_of
 
 STATUS: Final = "fox.status"
-
-_OF_REALM: Final = re.compile(
-    r"(?P<realm>.+?)\.(?P<name>"
-    r"(?:wamp|mqtt)\.(?:messages_in|messages_out|bytes_in|bytes_out|sessions)"
-    r"|publishes|deliveries|dropped_events|calls)"
-)
-"""The names of metrics that are a realm's (docs/operations.md, Metrics)."""
-
-_TOGETHER: Final = "gateway-x."
-"""Of attached gateways, which have one name in metrics."""
 
 
 class ProcessSource(Protocol):
@@ -45,8 +34,9 @@ class Process(Struct, frozen=True, omit_defaults=True):
     """One process.
 
     cores: the share of a core that it uses. memory: bytes. links: names of processes that it is not
-    linked to. age: seconds since its metrics were reported, which are counters since its start and
-    gauges, by name; those of a realm are in `realms`. about: what else its health says.
+    linked to. age: seconds since its metrics were reported, which are counters and histograms since
+    its start (see `histogram`) and gauges, by name; those of a realm are in `realms`. about: what
+    else its health says.
     """
 
     name: str
@@ -58,17 +48,19 @@ class Process(Struct, frozen=True, omit_defaults=True):
     age: float | None = None
     counters: dict[str, int] = {}
     gauges: dict[str, int] = {}
+    histograms: dict[str, list[int]] = {}
     realms: dict[str, dict[str, int]] = {}
     about: dict[str, Any] = {}
 
 
 class Status(Struct, frozen=True):
-    """The whole server. at: seconds since 1970. cores: of the machine."""
+    """The whole server. at: seconds since 1970. bounds: of histograms (see `histogram`)."""
 
     version: str
     at: float
     realm: str
     processes: list[Process]
+    bounds: tuple[float, ...] = BOUNDS
 
 
 async def status(request: Request) -> Response:
@@ -93,13 +85,9 @@ def process_of(health: Mapping[str, Any], only: str | None = None) -> Process:
     name = about.pop("name")
     links: dict[str, bool] = about.pop("links", {})
     metrics: dict[str, Any] = about.pop("metrics", {})
-    own: dict[str, int] = {}
-    realms: dict[str, dict[str, int]] = defaultdict(dict)
-    for metric, value in metrics.get("counters", {}).items():
-        if metric.startswith((f"{name}.", _TOGETHER)):
-            own[metric.partition(".")[2]] = value
-        elif (match := _OF_REALM.fullmatch(metric)) and only in (None, match["realm"]):
-            realms[match["realm"]][match["name"]] = value
+    realms: dict[str, dict[str, int]] = metrics.get("realms", {})
+    if only is not None:
+        realms = {realm: counters for realm, counters in realms.items() if realm == only}
     return Process(
         name=name,
         status=about.pop("status"),
@@ -108,8 +96,9 @@ def process_of(health: Mapping[str, Any], only: str | None = None) -> Process:
         memory=about.pop("memory", 0),
         unlinked=[peer for peer, up in links.items() if not up],
         age=metrics.get("age"),
-        counters=own,
-        gauges={key.partition(".")[2]: value for key, value in metrics.get("gauges", {}).items()},
-        realms=dict(realms),
+        counters=metrics.get("counters", {}),
+        gauges=metrics.get("gauges", {}),
+        histograms=metrics.get("histograms", {}),
+        realms=realms,
         about=about,
     )

@@ -5,8 +5,9 @@ import pytest
 from fox_shard.top.monitor import Monitor, in_order
 
 
-def answer(counters=None, *, pid=1, age=0.0, processor=0.0, **more):
-    metrics = {"counters": counters or {}, "gauges": more.pop("gauges", {}), "age": age}
+def answer(realms=None, *, pid=1, age=0.0, processor=0.0, **more):
+    own = {name: more.pop(name, {}) for name in ("counters", "gauges")}
+    metrics = {**own, "realms": realms or {}, "histograms": {}, "age": age}
     return {"status": "ok", "pid": pid, "processor": processor, "metrics": metrics, **more}
 
 
@@ -21,25 +22,28 @@ def take(monitor, now, **answers):
 
 
 def test_rates_are_those_between_two_reports_and_stay_until_the_next(monitor):
-    first = take(monitor, 10.0, gateway_0=answer({"realm1.publishes": 100}))
+    first = take(monitor, 10.0, gateway_0=answer({"realm1": {"publishes": 100}}))
     assert first.rates.publishes == 0
-    take(monitor, 12.0, gateway_0=answer({"realm1.publishes": 300, "realm1.deliveries": 50}))
-    same = take(monitor, 13.0, gateway_0=answer({"realm1.publishes": 300}, age=1.0))
+    take(monitor, 12.0, gateway_0=answer({"realm1": {"publishes": 300, "deliveries": 50}}))
+    same = take(monitor, 13.0, gateway_0=answer({"realm1": {"publishes": 300}}, age=1.0))
     assert (same.rates.publishes, same.rates.events) == (100.0, 25.0)
-    older = answer({"realm1.publishes": 310}, age=1.0)
+    older = answer({"realm1": {"publishes": 310}}, age=1.0)
     assert take(monitor, 15.0, gateway_0=older).rates.publishes == 5.0
 
 
 def test_rates_of_a_realm_are_sums_over_gateways_and_protocols(monitor):
     def gateways(factor):
-        counters = {
-            "com.example.calls": 2 * factor,
-            "com.example.wamp.bytes_in": 10 * factor,
-            "com.example.mqtt.bytes_in": 5 * factor,
-            "other.calls": factor,
-            "gateway-0.refused.max_calls": 99 * factor,
+        bytes_in = {"wamp.bytes_in": 10 * factor, "mqtt.bytes_in": 5 * factor}
+        # What is not shown counts for no realm, whatever a realm is called.
+        realms = {
+            "com.example": {"calls": 2 * factor, **bytes_in, "wamp.sessions": factor},
+            "other": {"calls": factor},
         }
-        return {"gateway_0": answer(counters, pid=1), "gateway_1": answer(counters, pid=2)}
+        own = {"calls": 7 * factor, "refused.calls": 99 * factor}
+        return {
+            "gateway_0": answer(realms, pid=1, counters=own),
+            "gateway_1": answer(realms, pid=2, counters=own),
+        }
 
     take(monitor, 0.0, **gateways(0))
     snapshot = take(monitor, 1.0, **gateways(1))
@@ -49,14 +53,14 @@ def test_rates_of_a_realm_are_sums_over_gateways_and_protocols(monitor):
 
 
 def test_a_restarted_process_is_counted_and_its_counters_begin_anew(monitor):
-    take(monitor, 0.0, gateway_0=answer({"r.calls": 1000}, pid=1))
-    take(monitor, 1.0, gateway_0=answer({"r.calls": 1100}, pid=1))
+    take(monitor, 0.0, gateway_0=answer({"r": {"calls": 1000}}, pid=1))
+    take(monitor, 1.0, gateway_0=answer({"r": {"calls": 1100}}, pid=1))
     gone = take(monitor, 2.0, gateway_0={"status": "down"})
     assert gone.rates.calls == 0
     assert gone.processes[0].restarts == 0
-    back = take(monitor, 3.0, gateway_0=answer({"r.calls": 10}, pid=2))
+    back = take(monitor, 3.0, gateway_0=answer({"r": {"calls": 10}}, pid=2))
     assert (back.processes[0].restarts, back.rates.calls) == (1, 0)
-    assert take(monitor, 4.0, gateway_0=answer({"r.calls": 12}, pid=2)).rates.calls == 2.0
+    assert take(monitor, 4.0, gateway_0=answer({"r": {"calls": 12}}, pid=2)).rates.calls == 2.0
 
 
 def test_the_share_of_a_core_is_that_since_the_last_picture(monitor):
@@ -87,7 +91,7 @@ def test_queues_and_buffers_are_gauges_and_trouble_is_told(monitor):
     }
     shard = answer(gauges=gauges, keys=9, links={"gateway-0": False, "gateway-x1": False})
     shard["store"] = "the disk is full"
-    gateway = answer({"slow_consumers": 2}, pid=2, gauges={"client_buffers": 7})
+    gateway = answer(pid=2, counters={"slow_consumers": 2}, gauges={"client_buffers": 7})
     snapshot = take(monitor, 0.0, shard_0=shard, gateway_0=gateway)
     shown = snapshot.processes[0]
     assert (shown.queued, shown.unhandled, shown.unread, shown.keys) == (12, 600, None, 9)

@@ -10,6 +10,9 @@ from fox_shard.web import make_app
 from fox_shard.web.context import Limits
 from fox_shard.web.status import process_of
 
+CALLS = [4000, 0, 0, 0, 0, 2, *[0] * 12]
+"""Two calls of 2 ms each."""
+
 GATEWAY = {
     "name": "gateway-0",
     "status": "ok",
@@ -20,14 +23,13 @@ GATEWAY = {
     "sessions": 3,
     "metrics": {
         "age": 1.5,
-        "counters": {
-            "gateway-0.dropped": 2,
-            "gateway-0.refused.max_calls": 1,
-            "realm1.publishes": 10,
-            "realm1.mqtt.bytes_in": 99,
-            "com.example.calls": 4,
+        "counters": {"dropped": 2, "refused.max_calls": 1},
+        "realms": {
+            "realm1": {"publishes": 10, "mqtt.bytes_in": 99},
+            "com.example": {"calls": 4},
         },
-        "gauges": {"gateway-0.sessions": 3},
+        "histograms": {"call_seconds": CALLS},
+        "gauges": {"sessions": 3},
     },
 }
 
@@ -56,21 +58,12 @@ def test_a_process_has_its_own_metrics_and_those_of_each_realm():
     found = process_of(GATEWAY)
     assert found.counters == {"dropped": 2, "refused.max_calls": 1}
     assert found.gauges == {"sessions": 3}
+    assert found.histograms == {"call_seconds": CALLS}
     assert found.realms == {
         "realm1": {"publishes": 10, "mqtt.bytes_in": 99},
         "com.example": {"calls": 4},
     }
     assert (found.unlinked, found.age, found.about) == (["shard-1"], 1.5, {"sessions": 3})
-
-
-def test_attached_gateways_have_one_name_in_metrics():
-    metrics = {
-        "age": 0.0,
-        "counters": {"gateway-x.dropped": 1},
-        "gauges": {"gateway-x.sessions": 2},
-    }
-    found = process_of({"name": "gateway-x4711", "status": "ok", "metrics": metrics})
-    assert (found.counters, found.gauges, found.realms) == ({"dropped": 1}, {"sessions": 2}, {})
 
 
 def test_a_process_that_is_down_has_the_reason_only():
@@ -85,6 +78,8 @@ def test_who_may_call_the_procedure_is_told():
     assert sessions.asked == [("call", "fox.status", [], {}, {})]
     (process,) = answer.json()["processes"]
     assert (process["name"], process["realms"]["com.example"]) == ("gateway-0", {"calls": 4})
+    # One bucket for each bound, one above them, and the sum before all.
+    assert len(answer.json()["bounds"]) + 2 == len(process["histograms"]["call_seconds"])
 
 
 def test_users_of_another_realm_are_told_the_numbers_of_theirs_only():
