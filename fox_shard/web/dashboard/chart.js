@@ -41,7 +41,9 @@ function path(points, x, y) {
       pen = "M";
       continue;
     }
-    text += `${pen}${x(time).toFixed(1)} ${y(value).toFixed(1)}`;
+    const point = `${x(time).toFixed(1)} ${y(value).toFixed(1)}`;
+    // A value without neighbours is a dot: a line of no length with round ends.
+    text += pen === "M" ? `M${point}L${point}` : `L${point}`;
     pen = "L";
   }
   return text;
@@ -64,7 +66,7 @@ export function Chart({ title, lines, format, least = 1, binary = false, empty =
     points: points.filter(([time]) => time >= end - span),
   }));
   const values = shown.flatMap(({ points }) => points.map(([, value]) => value ?? 0));
-  const hasPoints = shown.some(({ points }) => points.filter(([, value]) => value !== null).length > 1);
+  const hasPoints = shown.some(({ points }) => points.some(([, value]) => value !== null));
   const top = roundUp(Math.max(least, ...values), binary);
   const x = (time) => LEFT + ((time - end + span) / span) * (width - LEFT - RIGHT);
   const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);

@@ -4,6 +4,7 @@
 
 import { connection, fetchJson } from "./connection.js";
 import { Store } from "./store.js";
+import { addUp, counted, quantile, since } from "./times.js";
 
 const INTERVAL = 2000;
 const KEPT = 10 * 60 * 1000;
@@ -67,12 +68,13 @@ function take(latest, roundTrip) {
 }
 
 /**
- * A point of the charts: {at, roundTrip, realms: {name: rates}, processes: {name: {...}}}.
- * Rates are per second, since the process's last report, and null if it has just started.
+ * A point of the charts: {at, roundTrip, realms: {name: rates}, processes: {name: {...}}, times: {name:
+ * buckets}, bounds}. Rates are per second, since the process's last report, and there are none if it has
+ * just started. times: histograms of what all processes together have measured meanwhile.
  */
 function sampleOf(latest, roundTrip) {
   const at = latest.at * 1000;
-  const sample = { at, roundTrip, realms: {}, processes: {} };
+  const sample = { at, roundTrip, realms: {}, processes: {}, times: {}, bounds: latest.bounds };
   const seen = new Map();
   for (const process of latest.processes) {
     const before = previous.get(process.name);
@@ -81,7 +83,7 @@ function sampleOf(latest, roundTrip) {
     if (!isNew && reported - before.reported < 0.5) {
       // No report since the last look: the rates are the same.
       seen.set(process.name, before);
-      add(sample, process, before.rates, before.realmRates);
+      add(sample, process, before);
       continue;
     }
     const seconds = isNew ? 0 : reported - before.reported;
@@ -90,15 +92,23 @@ function sampleOf(latest, roundTrip) {
     for (const [realm, counters] of Object.entries(process.realms ?? {})) {
       if (seconds) realmRates[realm] = rate(counters, before.realms?.[realm], seconds);
     }
-    seen.set(process.name, {
+    const times = {};
+    for (const [name, buckets] of Object.entries(process.histograms ?? {})) {
+      if (seconds) times[name] = since(buckets, before.histograms[name]);
+    }
+    const now = {
       pid: process.pid,
       reported,
+      seconds,
       counters: process.counters ?? {},
       realms: process.realms ?? {},
+      histograms: process.histograms ?? {},
       rates,
       realmRates,
-    });
-    add(sample, process, rates, realmRates);
+      times,
+    };
+    seen.set(process.name, now);
+    add(sample, process, now);
   }
   previous = seen;
   return sample;
@@ -113,9 +123,12 @@ function rate(now = {}, before = {}, seconds) {
   );
 }
 
-function add(sample, process, rates, realmRates) {
-  const gauges = process.gauges ?? {};
+function add(sample, process, { rates, realmRates, times, seconds }) {
   const own = { ...rates };
+  for (const [name, buckets] of Object.entries(times)) {
+    addUp((sample.times[name] ??= buckets.map(() => 0)), buckets);
+    own[name] = counted(buckets) / seconds;
+  }
   for (const [realm, values] of Object.entries(realmRates)) {
     const sum = (sample.realms[realm] ??= {});
     for (const [name, value] of Object.entries(values)) {
@@ -127,8 +140,8 @@ function add(sample, process, rates, realmRates) {
     status: process.status,
     cores: process.status === "down" ? null : (process.cores ?? null),
     memory: process.memory ?? null,
-    commit: rates.commits > 0 ? gauges.commit_microseconds / 1000 : null,
     rates: own,
+    times,
   };
 }
 
@@ -164,6 +177,17 @@ function eventsOf(latest, at) {
 /** The points of a chart: [time, value] of each sample. */
 export function series(samples, value) {
   return samples.map((sample) => [sample.at, value(sample) ?? null]);
+}
+
+/**
+ * The points of a chart: the time, in milliseconds, that this share of what a histogram has counted has
+ * not exceeded. process: its name; null: of all processes together.
+ */
+export function timesSeries(samples, histogram, share, process = null) {
+  return series(samples, (sample) => {
+    const times = process === null ? sample.times : sample.processes[process]?.times;
+    return quantile(times?.[histogram], sample.bounds, share);
+  });
 }
 
 /** The names of all realms that something was counted for. */

@@ -4,12 +4,18 @@ import { html, useState } from "../vendor/preact-htm.js";
 import { Chart } from "../chart.js";
 import { bytes, milliseconds, number, percent } from "../format.js";
 import { link } from "../route.js";
-import { kindOf, realmsOf, series, status } from "../status.js";
+import { kindOf, realmsOf, series, status, timesSeries } from "../status.js";
 import { useStore } from "../store.js";
 import { Badge, Empty, Field, Heading, Problem, usePolled } from "../ui.js";
 
 const ALL = "";
 const MOST_LINES = 8;
+
+/** Lines of what half of the times do not exceed, and 99 of 100. */
+const medianAndMost = (samples, histogram) => [
+  { name: "median", points: timesSeries(samples, histogram, 0.5) },
+  { name: "99th percentile", points: timesSeries(samples, histogram, 0.99) },
+];
 
 const sumOf = (sample, realm, name) => {
   const realms = realm === ALL ? Object.values(sample.realms) : [sample.realms[realm]];
@@ -54,7 +60,6 @@ export function Overview() {
     .slice(0, MOST_LINES)
     .map(({ name }) => name)
     .sort();
-  const shards = processes.filter(({ name }) => kindOf(name) === "shard").slice(0, MOST_LINES - 1);
   return html`
     <${Heading} title="Overview">
       ${realms.length > 1 &&
@@ -80,16 +85,14 @@ export function Overview() {
         lines=${[line("published", "publishes"), line("delivered", "deliveries"), line("calls", "calls")]} />
       <${Chart} title="Load of the processes" format=${percent} least=${0.2}
         lines=${busiest.map((name) => ({ name, points: series(samples, (one) => one.processes[name]?.cores) }))} />
-      <${Chart} title="Latency" format=${milliseconds} least=${5}
-        lines=${[
-          { name: "this page's call", points: series(samples, ({ roundTrip }) => roundTrip) },
-          ...shards.map(({ name }) => ({
-            name: `commit of ${name}`,
-            points: series(samples, (one) => one.processes[name]?.commit),
-          })),
-        ]} />
       <${Chart} title="Bytes a second" format=${bytes} least=${1024} binary=${true}
         lines=${[twoLines("from clients", "bytes_in"), twoLines("to clients", "bytes_out")]} />
+      <${Chart} title="Delivery times" format=${milliseconds} least=${5} empty="Nothing was delivered yet."
+        lines=${medianAndMost(samples, "delivery_seconds")} />
+      <${Chart} title="Call times" format=${milliseconds} least=${5}
+        lines=${[...medianAndMost(samples, "call_seconds"), { name: "this page's call", points: series(samples, ({ roundTrip }) => roundTrip) }]} />
+      <${Chart} title="Commit times" format=${milliseconds} least=${5} empty="Nothing was stored yet."
+        lines=${medianAndMost(samples, "commit_seconds")} />
     </div>
     ${realms.length > 0 && html`<${Realms} realms=${realms} last=${last} />`}`;
 }

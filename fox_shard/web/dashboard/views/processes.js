@@ -2,8 +2,8 @@
 
 import { html } from "../vendor/preact-htm.js";
 import { Chart, Sparkline } from "../chart.js";
-import { bytes, clock, duration, number, percent } from "../format.js";
-import { series, status, kindOf } from "../status.js";
+import { bytes, clock, duration, milliseconds, number, percent } from "../format.js";
+import { kindOf, series, status, timesSeries } from "../status.js";
 import { useStore } from "../store.js";
 import { Badge, Facts, Heading, Problem } from "../ui.js";
 import { Forbidden } from "./overview.js";
@@ -23,6 +23,14 @@ const ABOUT = {
   worker: "runs reducers in Python, and webhooks",
   router: "is all of the server, in one process",
 };
+
+const MOST_LINES = 8;
+/** Titles of charts, histograms, what kind of process measures them, what is said without any. */
+const TIMES = [
+  ["Deliveries, 99th percentile", "delivery_seconds", "gateway", "Nothing was delivered yet."],
+  ["Calls, 99th percentile", "call_seconds", "gateway", "Nothing was called yet."],
+  ["Commits, 99th percentile", "commit_seconds", "shard", "Nothing was stored yet."],
+];
 
 export function Processes() {
   const { latest, error, samples, events } = useStore(status);
@@ -46,7 +54,11 @@ export function Processes() {
       </section>`}
     <div class="charts">
       <${Chart} title="Memory" format=${bytes} least=${1 << 20} binary=${true}
-        lines=${processes.filter((one) => one.memory).slice(0, 8).map(({ name }) => ({ name, points: series(samples, (one) => one.processes[name]?.memory || null) }))} />
+        lines=${processes.filter((one) => one.memory).slice(0, MOST_LINES).map(({ name }) => ({ name, points: series(samples, (one) => one.processes[name]?.memory || null) }))} />
+      ${TIMES.map(([title, histogram, kind, empty]) => html`
+        <${Chart} key=${title} title=${title} format=${milliseconds} least=${5} empty=${empty}
+          lines=${processes.filter(({ name }) => kindOf(name) === kind).slice(0, MOST_LINES)
+            .map(({ name }) => ({ name, points: timesSeries(samples, histogram, 0.99, name) }))} />`)}
     </div>`;
 }
 
@@ -78,7 +90,7 @@ function Process({ process, samples }) {
     shard: [
       ["keys", number(gauges.keys ?? about.keys)],
       ["frames", rates.frames === undefined ? null : `${number(rates.frames)} a second`],
-      ["commits", rates.commits ? `${number(rates.commits)} a second` : null],
+      ["commits", rates.commit_seconds ? `${number(rates.commit_seconds)} a second` : null],
       ["waiting calls", gauges.queue_depth ? number(gauges.queue_depth) : null],
       ["waiting publishes", gauges.waiting_publishes ? number(gauges.waiting_publishes) : null],
       ["events for reducers", gauges.reducer_queue ? number(gauges.reducer_queue) : null],

@@ -640,6 +640,18 @@ def test_successes_do_not_count():
         client = again(client)
 
 
+def test_a_client_that_only_asks_whether_it_must_log_in_has_not_failed():
+    """As the dashboard does when it is opened, and requests over HTTP without Authorization."""
+    client = client_of(settings=Auth(max_failures=1))
+    for _ in range(5):
+        ((kind, _, uri),) = hello(client, name=None)
+        assert (kind, uri) == (3, NO_MATCH)
+        client = again(client)
+    challenged(client, "ticket")
+    assert_welcome(answer(client, PASSWORD), method="ticket")
+    assert client.gateway.authentication.failures == 0
+
+
 def test_only_so_many_passwords_wait():
     client = client_of(settings=Auth(max_waiting=2))
     for _ in range(2):
