@@ -23,6 +23,12 @@ def test_without_paho_it_is_said_how_to_get_it(monkeypatch, capsys):
     assert said == "fox: MQTT clients need paho-mqtt: pip install 'fox-shard[bench]'.\n"
 
 
+@pytest.mark.parametrize("load", ["pub", "sub", "call"])
+def test_a_load_logs_in_as_all_commands_do(load, capsys):
+    assert main(["bench", load, "--token-file", "missing"]) == 2
+    assert "missing has no token" in capsys.readouterr().err
+
+
 def test_without_a_listener_it_is_asked_for_an_address(monkeypatch, capsys):
     monkeypatch.setenv("FOX_GATEWAY_MQTT", "off")
     assert main(["bench", "sub", "--mqtt"]) == 2
