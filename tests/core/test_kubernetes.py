@@ -102,6 +102,21 @@ def test_probes_ask_what_answers():
         assert probe["httpGet"] == {"path": HEALTH_PATH, "port": "websocket"}
 
 
+def test_prometheus_is_led_to_metrics_that_it_may_read():
+    said = STATEFUL_SET["template"]["metadata"]["annotations"]
+    ports = {one["name"]: one["containerPort"] for one in CONTAINER["ports"]}
+    assert said["prometheus.io/path"] == "/metrics"
+    assert int(said["prometheus.io/port"]) == ports["http"]
+    config, _ = configured()
+    assert config.metrics.access == "all"
+    paths = [
+        path["path"]
+        for rule in OF_KIND["Ingress"]["spec"]["rules"]
+        for path in rule["http"]["paths"]
+    ]
+    assert not any("/metrics".startswith(path) for path in paths)
+
+
 def test_the_pod_has_time_to_stop(monkeypatch):
     monkeypatch.setenv("FOX_GATEWAYS", "2")
     monkeypatch.setenv("FOX_SHARDS", "1")
