@@ -402,16 +402,26 @@ def test_ten_thousand_sessions_are_scrolled_and_searched(cluster, visit):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_look_at_the_frames_shows_their_kinds_without_payloads(cluster, visit):
+@contextmanager
+def publishing(cluster, topic, *args):
+    """Publish an event again and again."""
     stop = threading.Event()
 
     def publish_on():
         while not stop.is_set():
-            publish(cluster, "seen.door", "a secret")
+            publish(cluster, topic, *args)
 
     thread = threading.Thread(target=publish_on)
     thread.start()
     try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_look_at_the_frames_shows_their_kinds_without_payloads(cluster, visit):
+    with publishing(cluster, "seen.door", "a secret"):
         page = visit("frames")
         page.get_by_role("button", name="Look", exact=True).click()
         kinds = page.get_by_role("list", name="Frames a second, by kind")
@@ -422,9 +432,23 @@ def test_a_look_at_the_frames_shows_their_kinds_without_payloads(cluster, visit)
         assert "a secret" not in page.content()
         with cluster.http() as http:
             assert http.get("/api/frames?realm=other").status_code == 404
-    finally:
-        stop.set()
-        thread.join()
+
+
+def test_the_overview_draws_how_long_deliveries_calls_and_commits_take(cluster, visit):
+    live = visit("live")
+    live.get_by_label("Topic or pattern").fill("recorded.#")
+    live.get_by_role("button", name="Follow").click()
+    expect(live.get_by_text("Nothing was published yet.")).to_be_visible()
+    page = visit("overview")
+    known = re.compile(r"median\s*[0-9.]+ m?s.*99th percentile\s*[0-9.]+ m?s", re.DOTALL)
+    with publishing(cluster, "recorded.door", {"open": True}):
+        for title in ("Delivery times", "Call times", "Commit times"):
+            chart = page.get_by_role("figure").filter(has_text=title)
+            expect(chart).to_contain_text(known)
+        # What the processes say of themselves.
+        expect(page.get_by_role("link", name=re.compile(r"^Keys\s*[0-9]"))).to_be_visible()
+        card = visit("processes").get_by_role("article", name="gateway-0")
+        expect(card).to_contain_text(re.compile(r"sessions\s*[1-9]"))
 
 
 def test_an_aggregate_is_verified_and_history_is_read(filled, visit):

@@ -41,12 +41,19 @@ function path(points, x, y) {
       pen = "M";
       continue;
     }
-    const point = `${x(time).toFixed(1)} ${y(value).toFixed(1)}`;
-    // A value without neighbours is a dot: a line of no length with round ends.
-    text += pen === "M" ? `M${point}L${point}` : `L${point}`;
+    text += `${pen}${x(time).toFixed(1)} ${y(value).toFixed(1)}`;
     pen = "L";
   }
   return text;
+}
+
+/** Values without neighbours, which a line does not show: lines of no length, with round ends. */
+function dots(points, x, y) {
+  const isAlone = (index) => (points[index - 1]?.[1] ?? null) === null && (points[index + 1]?.[1] ?? null) === null;
+  return points
+    .filter(([, value], index) => value !== null && isAlone(index))
+    .map(([time, value]) => `M${x(time).toFixed(1)} ${y(value).toFixed(1)}h0`)
+    .join("");
 }
 
 const latestOf = (points) => points.at(-1)?.[1] ?? null;
@@ -125,7 +132,10 @@ export function Chart({ title, lines, format, least = 1, binary = false, empty =
                   )}
                 ${shown.map(
                   ({ name, points }, index) => html`
-                    <path key=${name} class=${`line line-${index % 8}`} d=${path(points, x, y)} />`,
+                    <g key=${name}>
+                      <path class=${`line line-${index % 8}`} d=${path(points, x, y)} />
+                      <path class=${`line dots line-${index % 8}`} d=${dots(points, x, y)} />
+                    </g>`,
                 )}
                 ${pointed !== null &&
                 html`

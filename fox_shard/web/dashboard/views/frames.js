@@ -62,7 +62,7 @@ export function Frames() {
       </ul>
       <div class="bar">
         <${Field} label="Only those that contain" type="search" placeholder="a kind, process, topic or session" value=${text} onInput=${(event) => setText(event.target.value)} />
-        <p class="quiet" role="status">The latest ${number(frames.length)} frames of ${seen.seconds} s.</p>
+        <p class="quiet" role="status">Frames of ${seen.seconds} s: the latest ${number(frames.length)}.</p>
       </div>
       <div class="split">
         ${frames.length > 0 && html`<${Grid} label="Frames, the latest first" columns=${columns} rows=${frames} keyOf=${({ index }) => index} selected=${opened?.index} onOpen=${setOpened} tall />`}

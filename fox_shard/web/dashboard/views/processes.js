@@ -84,7 +84,7 @@ function Process({ process, samples }) {
     gateway: [
       ["sessions", number(gauges.sessions ?? about.sessions)],
       ["subscriptions", number(gauges.subscriptions)],
-      ["messages in / out", rates["wamp.messages_in"] === undefined ? null : `${number(rates["wamp.messages_in"] + rates["mqtt.messages_in"])} / ${number(rates["wamp.messages_out"] + rates["mqtt.messages_out"])} a second`],
+      ["messages", rates["wamp.messages_in"] === undefined ? null : `${number(rates["wamp.messages_in"] + rates["mqtt.messages_in"])} in, ${number(rates["wamp.messages_out"] + rates["mqtt.messages_out"])} out a second`],
       ["waits for slow clients", gauges.client_buffers ? bytes(gauges.client_buffers) : null],
     ],
     shard: [
