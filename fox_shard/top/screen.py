@@ -51,7 +51,10 @@ class Screen:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and lines."""
+        """Columns and lines that the terminal has now, whatever became of its signal."""
+        columns, lines = os.get_terminal_size()
+        if curses.is_term_resized(lines, columns):
+            curses.resizeterm(lines, columns)
         height, width = self._window.getmaxyx()
         return width, height
 

@@ -143,6 +143,7 @@ async def test_mqtt_clients_of_both_gateways_obey_their_roles(wamp, mqtt, cluste
 def test_a_server_that_anybody_may_use_does_not_listen_on_the_network(tmp_path, command):
     open_ = {"FOX_GATEWAY_MQTT": f"0.0.0.0:{free_port()}", "FOX_GATEWAY_RAWSOCKET": "off"}
     open_ |= {"FOX_GATEWAY_WEBSOCKET": "off", "FOX_USERS": str(tmp_path / "none.toml")}
+    open_["FOX_WEB_ADDRESS"] = "off"
     places = {"FOX_RUN_DIR": str(tmp_path / "run"), "FOX_DATA_DIR": str(tmp_path / "data")}
     run = subprocess.run(
         [sys.executable, "-m", "fox_shard", *command],

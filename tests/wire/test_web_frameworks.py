@@ -16,6 +16,7 @@ from pathlib import Path
 import browser
 import node
 import pytest
+from programs import of_script
 from web_servers import OFF, UVICORN, blocks, serving
 
 FRAMEWORKS = {"fastapi": "FastAPI(", "starlette": "Starlette(", "litestar": "Litestar("}
@@ -113,7 +114,10 @@ def application(framework, mode, run_dir):
         environment = {**os.environ, **OFF, "DJANGO_SETTINGS_MODULE": "settings"}
         if framework == "django":
             subprocess.run(
-                [sys.executable, "make_users.py"], cwd=folder, env=environment, check=True
+                [sys.executable, "make_users.py"],
+                cwd=folder,
+                env={**of_script(), "DJANGO_SETTINGS_MODULE": "settings"},
+                check=True,
             )
         more = ()
         if mode == "attached":

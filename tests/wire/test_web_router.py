@@ -112,9 +112,11 @@ def test_paho_speaks_mqtt_over_the_websocket_of_the_application(cluster, http, p
         assert reader.take(1) == [("com/example/device/kept", b'"kept"', 0, True)]
         for qos in (0, 1, 2):
             device.publish("com/example/device/a", f"{qos}", qos)
+        # paho tells of a message at QoS 2 when that is released, so others may overtake it.
+        assert [payload for _, payload, _, _ in reader.take(3)] == [b"0", b"1", b"2"]
         large = bytes(range(256)) * 2000
         device.publish("com/example/device/a", large, 1)
-        assert [payload for _, payload, _, _ in reader.take(4)] == [b"0", b"1", b"2", large]
+        assert [payload for _, payload, _, _ in reader.take(1)] == [large]
         # Many at once.
         numbers = [str(number).encode() for number in range(2000)]
         for number in numbers:
