@@ -38,6 +38,7 @@ from fox_shard.remote.connecting import (
     DONE,
     NO,
     UNAVAILABLE,
+    Given,
     password_of,
     target_of,
     tell,
@@ -105,7 +106,8 @@ def _pace(options: argparse.Namespace) -> Pace:
 def _wamp(
     options: argparse.Namespace, config: Config, tls: Tls
 ) -> Callable[[], Awaitable[WampClient]]:
-    target = target_of(config, options.url, options.realm, options.source, options.user, tls)
+    given = Given(options.user, options.auth, options.token_file)
+    target = target_of(config, options.url, options.realm, options.source, given, tls)
     return lambda: connect_wamp(target)
 
 

@@ -27,3 +27,9 @@ def test_without_a_listener_it_is_asked_for_an_address(monkeypatch, capsys):
     monkeypatch.setenv("FOX_GATEWAY_MQTT", "off")
     assert main(["bench", "sub", "--mqtt"]) == 2
     assert "gateway.mqtt is off: say where with --url mqtt://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("load", ["pub", "sub", "call"])
+def test_wamp_clients_log_in_as_the_options_say(load, capsys):
+    assert main(["bench", load, "--token-file", "missing.jwt"]) == 2
+    assert "missing.jwt has no token" in capsys.readouterr().err
