@@ -79,7 +79,8 @@ export function Badge({ kind, children }) {
   return html`<span class=${`badge ${kind}`}>${children}</span>`;
 }
 
-/** A labelled input. Everything else is passed on to the element. */
+/** A labelled input. Everything else is passed on to the element. Preact sets the property `spellcheck`, for
+    which the text "false" is true. */
 export function Field({ label, hint, as = "input", wide, children, ...more }) {
   const id = useId("field");
   const described = hint ? `${id}-hint` : undefined;
@@ -89,8 +90,8 @@ export function Field({ label, hint, as = "input", wide, children, ...more }) {
       ${as === "select"
         ? html`<select id=${id} aria-describedby=${described} ...${more}>${children}</select>`
         : as === "textarea"
-          ? html`<textarea id=${id} aria-describedby=${described} spellcheck="false" ...${more} />`
-          : html`<input id=${id} aria-describedby=${described} autocomplete="off" spellcheck="false" ...${more} />`}
+          ? html`<textarea id=${id} aria-describedby=${described} spellcheck=${false} ...${more} />`
+          : html`<input id=${id} aria-describedby=${described} autocomplete="off" spellcheck=${false} ...${more} />`}
       ${hint && html`<p class="hint" id=${described}>${hint}</p>`}
     </div>`;
 }

@@ -43,7 +43,7 @@ export function Keys() {
       <button class="primary" onClick=${() => setMaking(true)}>New key…</button>
     <//>
     <div class="bar">
-      <${Field} label="Search" type="search" placeholder="a part of a topic, or a pattern such as home.*.door" value=${search}
+      <${Field} label="Search" type="search" placeholder="part of a topic, or a pattern: home.*.door" value=${search}
         onInput=${(event) => setSearch(event.target.value)} />
       <p class="quiet" role="status">${shownCount}</p>
     </div>
