@@ -236,13 +236,14 @@ def _address_source(
     options: argparse.Namespace, environ: Mapping[str, str], origins: Origins
 ) -> str:
     """Say where the address comes from at which a server is sought."""
-    origin = origins["gateway.websocket"]
+    setting = "gateway.mqtt" if getattr(options, "mqtt", False) else "gateway.websocket"
+    origin = origins[setting]
     if origin == "default":
-        return "the default of gateway.websocket"
+        return f"the default of {setting}"
     if origin != str(_config_file(options, environ)):
         return origin
     named = "--config" if options.config else "FOX_CONFIG" if environ.get("FOX_CONFIG") else ""
-    return f"gateway.websocket in {origin}" + (f", which {named} names" if named else "")
+    return f"{setting} in {origin}" + (f", which {named} names" if named else "")
 
 
 def _run_upkeep(options: argparse.Namespace, config: Config) -> int:

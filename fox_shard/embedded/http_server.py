@@ -25,6 +25,8 @@ _log = logging.getLogger("fox")
 BACKLOG: Final = 2048
 """Connections that wait to be accepted, per listening socket."""
 
+_SETTING: Final = "web.address"
+
 
 @final
 class HttpServer:
@@ -48,12 +50,12 @@ class HttpServer:
         self._config = config
         self._lock = hold_name(config, self.name)
         self._claims = Claims(config.run_dir)
-        self._sockets = listening_sockets(self._address, self._claims)
+        self._sockets = listening_sockets(self._address, self._claims, _SETTING)
         try:
             for one in self._sockets:
                 one.listen(BACKLOG)
         except OSError as error:
-            raise refusal_of(self._address, error) from error
+            raise refusal_of(self._address, error, _SETTING) from error
         port = self._sockets[0].getsockname()[1]
         self._address = Address(self._address.host, port)
         if config.web.keys:

@@ -105,6 +105,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
         while rest and _is_value(rest[0]):
             options.key.append(rest.pop(0))
     if rest:
+        parser.prog += f" {options.command}"  # its help says which there are
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options
 

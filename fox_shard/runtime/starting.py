@@ -74,10 +74,16 @@ def _check_addresses(config: Config) -> None:
     gateway = config.gateway
     try:
         more = [one.address for one in config.listeners]
-        web = config.web.address
-        for address in (gateway.websocket, gateway.rawsocket, gateway.mqtt, web, *more):
+        places = (
+            ("gateway.websocket", gateway.websocket),
+            ("gateway.rawsocket", gateway.rawsocket),
+            ("gateway.mqtt", gateway.mqtt),
+            ("web.address", config.web.address),
+            *(("", address) for address in more),
+        )
+        for setting, address in places:
             if isinstance(address, Address):
-                for bound in listening_sockets(address, claims):
+                for bound in listening_sockets(address, claims, setting):
                     bound.close()
     finally:
         claims.drop()

@@ -80,7 +80,7 @@ def run_web(config: Config, address: Address, frames: FrameSource | None = None)
         check_openness(config)
         keys = read_signing_keys(config.web.keys)
         token = read_token(config.metrics.token)
-        sockets = listening_sockets(address, claims)
+        sockets = listening_sockets(address, claims, "web.address")
     except (AlreadyRunning, ListenError, SigningKeysFileError, TokenFileError) as error:
         tell(f"fox: {error}")
         if supervisor is not None and not isinstance(error, AlreadyRunning):

@@ -98,7 +98,7 @@ async def put(request: Request) -> Response:
     )
     args: list[Any] = value if isinstance(value, list) else [value]
     if args in ([], [None]):
-        raise Problem(400, "This value would erase the key: use DELETE.", pointer="/")
+        raise Problem(400, "This value would erase the key: use DELETE.", pointer="")
     return await _change(request, args, found, {"retain": lifetime or True})
 
 

@@ -5,6 +5,7 @@ Owns: both, made of the table of operations and of the types of bodies. Never: r
 The page is one HTML document without scripts, so that nothing is fetched from elsewhere.
 """
 
+import re
 from html import escape
 from http import HTTPStatus
 from typing import Any, Final
@@ -33,6 +34,8 @@ PROBLEM: Final = {
         },
     },
 }
+
+_CODE: Final = re.compile("`([^`]+)`")
 
 _STYLE: Final = """
 :root { color-scheme: light dark }
@@ -90,11 +93,11 @@ def page(root: str = "") -> str:
 
 def _shown(one: Operation, root: str, components: dict[str, Any]) -> str:
     path = escape(root + one.path)
-    text = [f"<h2><code>{one.method} {path}</code></h2><p>{escape(one.about)}</p>"]
+    text = [f"<h2><code>{one.method} {path}</code></h2><p>{_prose(one.about)}</p>"]
     if one.parameters:
         rows = (
             f"<tr><td><code>{escape(each.name)}</code><td>{each.in_}"
-            f"{', required' if each.is_required else ''}<td>{escape(each.about)}"
+            f"{', required' if each.is_required else ''}<td>{_prose(each.about)}"
             for each in one.parameters
         )
         text.append(f"<table><tr><th>parameter<th>in<th>meaning{''.join(rows)}</table>")
@@ -106,6 +109,11 @@ def _shown(one: Operation, root: str, components: dict[str, Any]) -> str:
             text.append(f"<p>{name}: JSON.</p>")
     text.append(f"<p>Errors: {', '.join(map(str, one.problems))}.</p>")
     return "".join(text)
+
+
+def _prose(text: str) -> str:
+    """Return a sentence in HTML: what stands in backticks is code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _operation(one: Operation) -> dict[str, Any]:

@@ -50,8 +50,9 @@ _OF_ROUTER: Final = ("wamp.", "fox.")
 class Problem(Exception):
     """A request that is answered with an error. The message is a sentence for the client.
 
-    pointer: a JSON pointer (RFC 6901) to the field of the body that is wrong; "": none is.
-    parameter: the name of the query parameter or header that is wrong. more: further members.
+    pointer: a JSON pointer (RFC 6901) to the part of the body that is wrong; "": all of it;
+    None: no part is. parameter: the name of the query parameter or header that is wrong. more:
+    further members.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Problem(Exception):
         status: int,
         detail: str,
         *,
-        pointer: str = "",
+        pointer: str | None = None,
         parameter: str = "",
         headers: Mapping[str, str] | None = None,
         more: Mapping[str, Any] | None = None,
@@ -69,7 +70,7 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.more = dict(more or {})
-        if pointer:
+        if pointer is not None:
             self.more["errors"] = [{"detail": detail, "pointer": f"#{pointer}"}]
         elif parameter:
             self.more["errors"] = [{"detail": detail, "parameter": parameter}]

@@ -82,7 +82,7 @@ def decoded(body: bytes, kind: type[B]) -> B:
         missing = re.search(r"missing required field `([^`]+)`", what)
         if missing:
             pointer += f"/{missing[1]}"
-        raise Problem(400, f"{what}.", pointer=pointer or "/") from None
+        raise Problem(400, f"{what}.", pointer=pointer) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, f"The body is not valid JSON: {error}.") from None
     except RecursionError:

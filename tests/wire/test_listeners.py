@@ -544,7 +544,10 @@ def test_a_taken_port_is_reported_in_one_sentence_and_no_listener_stays_open(run
             port = taken.getsockname()[1]
             listeners = Listeners(shell, {"websocket": Echo, "mqtt": Echo}, shell.schedule_flush)
             settings = Settings(websocket=ANYWHERE, rawsocket=None, mqtt=Address("127.0.0.1", port))
-            with pytest.raises(ListenError, match=rf"^Cannot listen at 127.0.0.1:{port}: .*in use"):
+            sentence = (
+                rf"^Cannot listen at 127.0.0.1:{port}: another program .* FOX_GATEWAY_MQTT\.$"
+            )
+            with pytest.raises(ListenError, match=sentence):
                 await listeners.open(settings)
             assert listeners.addresses == {}
 
@@ -560,7 +563,10 @@ def test_the_port_of_another_server_is_reported_in_one_sentence(run, tmp_path):
         folder = tmp_path / "ports"
         await ours.listeners.open(settings, Claims(str(tmp_path / "ours"), folder))
         await same.listeners.open(settings, Claims(str(tmp_path / "ours"), folder))
-        sentence = rf"^Cannot listen at {address}: another fox-shard, .* {tmp_path}/ours, listens"
+        sentence = (
+            rf"^Cannot listen at {address}: another fox-shard, .* {tmp_path}/ours, listens there; "
+            r"stop it, or set another port with gateway\.mqtt or FOX_GATEWAY_MQTT\.$"
+        )
         with pytest.raises(ListenError, match=sentence):
             await other.listeners.open(settings, Claims(str(tmp_path / "other"), folder))
         ours.listeners.stop_accepting()

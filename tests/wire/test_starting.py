@@ -49,7 +49,10 @@ def await_said(broker, text, times=1):
 def test_a_taken_port_stops_the_start_with_one_sentence(starts):
     with taken() as address, server(starts=starts, FOX_GATEWAY_MQTT=address) as broker:
         code = broker.supervisord.wait(END)
-        sentence = f"fox: Cannot listen at {address}: Address already in use."
+        sentence = (
+            f"fox: Cannot listen at {address}: another program listens there; stop it, or set "
+            "another port with gateway.mqtt or FOX_GATEWAY_MQTT."
+        )
         said = lines_with(broker, "fox: ")
         if starts == FOX_RUN:
             assert (code, said) == (1, [sentence])

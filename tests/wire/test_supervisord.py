@@ -217,7 +217,10 @@ def test_a_taken_port_is_reported_in_one_sentence(supervised):
         )
     assert done.returncode == 1
     sentences = [line for line in done.stderr.splitlines() if " INFO " not in line]
-    assert sentences == [f"fox: Cannot listen at {address}: Address already in use."]
+    assert sentences == [
+        f"fox: Cannot listen at {address}: another program listens there; stop it, or set another "
+        "port with gateway.websocket or FOX_GATEWAY_WEBSOCKET."
+    ]
 
 
 def test_sigterm_says_goodbye_to_all_and_ends_everything(supervised):

@@ -90,7 +90,8 @@ class Listeners:
             for kind, address in places.items():
                 if address is not None:
                     listener = Listener(protocol=kind, address=address)  # type: ignore[arg-type]
-                    await self._listen(kind, address, self._accept(listener, None))
+                    accept = self._accept(listener, None)
+                    await self._listen(kind, address, accept, f"gateway.{kind}")
             for index, listener in enumerate(more):
                 accept = self._accept(listener, partial(_context_of, contexts, index))
                 await self._open(self._name(listener), listener, accept, number)
@@ -139,9 +140,10 @@ class Listeners:
         name: str,
         address: Address,
         accept: Callable[[], asyncio.Protocol],
+        setting: str = "",
     ) -> None:
         loop = asyncio.get_running_loop()
-        waiting = listening_sockets(address, self._claims)
+        waiting = listening_sockets(address, self._claims, setting)
         try:
             while waiting:
                 self.addresses[name] = Address(address.host, waiting[0].getsockname()[1])
@@ -149,7 +151,7 @@ class Listeners:
                 self._servers.append(server)
                 waiting.pop(0)
         except OSError as error:
-            raise refusal_of(address, error) from error
+            raise refusal_of(address, error, setting) from error
         finally:
             for bound in waiting:
                 bound.close()

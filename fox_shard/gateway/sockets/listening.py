@@ -3,6 +3,7 @@
 Owns: their addresses and options, and why one cannot be opened. Never: clients.
 """
 
+import errno
 import socket
 
 from fox_shard.config import Address
@@ -25,12 +26,14 @@ class ListenError(StartError):
     """A listener cannot be opened. The message is one sentence for people."""
 
 
-def listening_sockets(address: Address, claims: Claims | None = None) -> list[socket.socket]:
+def listening_sockets(
+    address: Address, claims: Claims | None = None, setting: str = ""
+) -> list[socket.socket]:
     """Return one socket for each IP address of the host, which may be a name with several.
 
     Other gateways bind the same addresses, and the kernel spreads new clients over them
     (SO_REUSEPORT). Accepted sockets inherit the options that are set here (tcp(7)). claims: this
-    gateway's. Raises ListenError.
+    gateway's. setting: the name of the setting with the address. Raises ListenError.
     """
     sockets: list[socket.socket] = []
     try:
@@ -53,15 +56,25 @@ def listening_sockets(address: Address, claims: Claims | None = None) -> list[so
     except (OSError, AddressTaken) as error:
         for bound in sockets:
             bound.close()
-        raise refusal_of(address, error) from error
+        raise refusal_of(address, error, setting) from error
     return sockets
 
 
-def refusal_of(address: Address, error: OSError | AddressTaken) -> ListenError:
-    """Return the sentence that says why the address cannot be listened at."""
+def refusal_of(address: Address, error: OSError | AddressTaken, setting: str = "") -> ListenError:
+    """Return the sentence that says why the address cannot be listened at.
+
+    setting: the name of the setting by which it can be changed.
+    """
+    elsewhere = "set another port"
+    if setting:
+        elsewhere += f" with {setting} or FOX_{setting.replace('.', '_').upper()}"
     if isinstance(error, AddressTaken):
         return ListenError(
             f"Cannot listen at {address}: another fox-shard, whose run directory is {error.owner}, "
-            "listens there; stop it, or set another port."
+            f"listens there; stop it, or {elsewhere}."
+        )
+    if error.errno == errno.EADDRINUSE and setting:
+        return ListenError(
+            f"Cannot listen at {address}: another program listens there; stop it, or {elsewhere}."
         )
     return ListenError(f"Cannot listen at {address}: {error.strerror or error}.")

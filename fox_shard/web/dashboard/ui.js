@@ -42,7 +42,7 @@ const HINTS = {
   "wamp.error.not_authorized":
     "Your role has no rule for this. Log in as somebody who may, or give the role a rule.",
   "wamp.error.unavailable": "A process is down at the moment; it is tried again.",
-  "wamp.error.no_such_procedure": "The server does not have this procedure: it may be an older version.",
+  "wamp.error.no_such_procedure": "If it is one of the server's own (wamp. or fox.), the server may be an older version.",
   "fox.error.condition_failed": "Somebody else has changed the key meanwhile: look at it, and decide anew.",
   "fox.error.unavailable_store": "The disk of the server is full or fails; see Processes.",
 };
@@ -79,7 +79,8 @@ export function Badge({ kind, children }) {
   return html`<span class=${`badge ${kind}`}>${children}</span>`;
 }
 
-/** A labelled input. Everything else is passed on to the element. */
+/** A labelled input. Everything else is passed on to the element. Preact sets the property `spellcheck`, for
+    which the text "false" is true. */
 export function Field({ label, hint, as = "input", wide, children, ...more }) {
   const id = useId("field");
   const described = hint ? `${id}-hint` : undefined;
@@ -89,8 +90,8 @@ export function Field({ label, hint, as = "input", wide, children, ...more }) {
       ${as === "select"
         ? html`<select id=${id} aria-describedby=${described} ...${more}>${children}</select>`
         : as === "textarea"
-          ? html`<textarea id=${id} aria-describedby=${described} spellcheck="false" ...${more} />`
-          : html`<input id=${id} aria-describedby=${described} autocomplete="off" spellcheck="false" ...${more} />`}
+          ? html`<textarea id=${id} aria-describedby=${described} spellcheck=${false} ...${more} />`
+          : html`<input id=${id} aria-describedby=${described} autocomplete="off" spellcheck=${false} ...${more} />`}
       ${hint && html`<p class="hint" id=${described}>${hint}</p>`}
     </div>`;
 }

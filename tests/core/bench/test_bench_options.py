@@ -33,3 +33,24 @@ def test_without_a_listener_it_is_asked_for_an_address(monkeypatch, capsys):
     monkeypatch.setenv("FOX_GATEWAY_MQTT", "off")
     assert main(["bench", "sub", "--mqtt"]) == 2
     assert "gateway.mqtt is off: say where with --url mqtt://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("load", ["pub", "sub", "call"])
+def test_wamp_clients_log_in_as_the_options_say(load, capsys):
+    assert main(["bench", load, "--token-file", "missing.jwt"]) == 2
+    assert "missing.jwt has no token" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "source"), [([], "FOX_GATEWAY_WEBSOCKET"), (["--mqtt"], "FOX_GATEWAY_MQTT")]
+)
+def test_the_setting_that_has_the_address_is_that_of_the_protocol(arguments, source, monkeypatch):
+    monkeypatch.setenv("FOX_GATEWAY_WEBSOCKET", "127.0.0.1:1")
+    monkeypatch.setenv("FOX_GATEWAY_MQTT", "127.0.0.1:2")
+    asked = []
+    monkeypatch.setattr(
+        "fox_shard.bench.command.run_bench",
+        lambda options, config: asked.append(options.source) or 0,
+    )
+    assert main(["bench", "pub", *arguments]) == 0
+    assert asked == [source]

@@ -97,8 +97,8 @@ def test_a_visitor_who_is_not_let_in_is_told_so(sessions):
         ({"args": []}, "#/topic", "Object missing required field `topic`."),
         ({"topic": "a", "args": {}}, "#/args", "Expected `array`, got `object`."),
         ({"topic": "a", "kwargs": []}, "#/kwargs", "Expected `object`, got `array`."),
-        ({"topic": "a", "colour": 1}, "#/", "Object contains unknown field `colour`."),
-        ([], "#/", "Expected `object`, got `array`."),
+        ({"topic": "a", "colour": 1}, "#", "Object contains unknown field `colour`."),
+        ([], "#", "Expected `object`, got `array`."),
         (
             {"topic": "a", "options": {"watch": True}},
             "#/options/watch",
@@ -331,6 +331,7 @@ def test_what_there_is_is_described_without_anything_from_elsewhere(sessions):
     assert set(document["paths"]["/api/keys/{topic}"]) == {"get", "put", "delete"}
     assert "PublishBody" in document["components"]["schemas"]
     assert page.status_code == 200
+    assert "<code>exact</code> (the default)" in page.text
     assert "src=" not in page.text
     assert "http:" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]

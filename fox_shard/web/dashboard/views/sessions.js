@@ -33,7 +33,7 @@ export function Sessions() {
   );
   const open = query.session ? Number(query.session) : undefined;
   const columns = [
-    { name: "Session", width: "minmax(10rem, 1fr)", show: (id) => html`${id}${id === session?.id ? html` <span class="tag">this page</span>` : ""}` },
+    { name: "Session", width: "minmax(10rem, 1.6fr)", show: (id) => html`${id}${id === session?.id ? html` <span class="tag">this page</span>` : ""}` },
     { name: "User", width: "minmax(7rem, 1.2fr)", show: (id) => details.get(id)?.authid ?? (details.has(id) ? "gone" : "…") },
     { name: "Role", minor: true, show: (id) => details.get(id)?.authrole },
     { name: "Protocol", minor: true, show: (id) => details.get(id)?.transport?.protocol },
