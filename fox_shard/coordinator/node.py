@@ -44,6 +44,7 @@ class CoordinatorNode:
         self,
         *,
         terms: LinkSettings,
+        gateways: int,
         incarnation: int,
         rng: RandomSource,
         now: float,
@@ -58,11 +59,14 @@ class CoordinatorNode:
     ) -> None:
         """Load the stored rows, and connect to the shards.
 
-        realms, sys_interval, metrics_realms, schemas: see `Coordinator`. identity, stored: the
+        gateways: how many there are, besides attached ones; of others that were there before, only
+        the sessions' ends are awaited. realms, sys_interval, metrics_realms, schemas: see
+        `Coordinator`. identity, stored: the
         store's identity and its rows. is_working: see `Links`. running: tells which attached
         gateways run. Raises ValueError for a row that this version does not know.
         """
         self.name = "coordinator"
+        self._gateways = frozenset(f"gateway-{number}" for number in range(gateways))
         self.notices: list[Notice] = []
         self.totals = Totals(now)
         self.deadline = Deadline()
@@ -377,9 +381,16 @@ class CoordinatorNode:
         """Let a tracer see all frames that come and go."""
         self._links.tracer = tracer
 
+    def _is_expected(self, name: str) -> bool:
+        return name in self._gateways or not name.startswith("gateway-")
+
     def health(self) -> dict[str, object]:
         """Return the health report of this process; see `Node`."""
-        peers = self._links.states()
+        peers = {
+            name: is_open
+            for name, is_open in self._links.states().items()
+            if is_open or is_attached(name) or self._is_expected(name)
+        }
         linked = all(is_open for name, is_open in peers.items() if not is_attached(name))
         well = linked and not self.journal.failing
         trouble: dict[str, object] = {}

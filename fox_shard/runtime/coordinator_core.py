@@ -33,6 +33,7 @@ def make_coordinator(
     with loading("the coordinator"):
         return CoordinatorNode(
             terms=terms,
+            gateways=config.gateways,
             incarnation=incarnation,
             rng=SystemRandom(),
             now=now,

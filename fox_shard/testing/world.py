@@ -309,6 +309,7 @@ class World:
             disk = self._disk(name)
             self.nodes[name] = CoordinatorNode(
                 terms=self.terms,
+                gateways=self._real_gateways,
                 incarnation=incarnation,
                 rng=rng,
                 now=self.now,

@@ -28,6 +28,7 @@ class CoordinatorSite:
     def __init__(self, **terms):
         """terms: see `LinkSettings`; there is one shard."""
         self.terms = LinkSettings(shards=1, **terms)
+        self.gateways = 2
         self.now = 100.0
         self.disk = Disk()
         self.peers = {}
@@ -37,6 +38,7 @@ class CoordinatorSite:
     def _start(self, incarnation):
         self.node = CoordinatorNode(
             terms=self.terms,
+            gateways=self.gateways,
             incarnation=incarnation,
             rng=Random(incarnation),
             now=self.now,

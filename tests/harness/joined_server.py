@@ -49,6 +49,7 @@ class JoinedServer:
             **both,
         )
         self.coordinator = CoordinatorNode(
+            gateways=1,
             realms=["realm1"],
             incarnation=self._random(),
             rng=Random(self._random()),
