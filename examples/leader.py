@@ -11,8 +11,9 @@ over. The number of a term is greater than the numbers of all earlier terms.
 
 import argparse
 import asyncio
+import sys
 
-from fox_shard.client import LockLost, connect
+from fox_shard.client import CannotConnect, LockLost, connect
 
 LEADER = "com.example.elected"
 
@@ -45,4 +46,9 @@ async def main():
         await asyncio.gather(show_leader(realm), lead(realm))
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    pass  # Ctrl-C is how this program is ended.
+except CannotConnect as problem:
+    sys.exit(f"{problem}")

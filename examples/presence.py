@@ -11,8 +11,9 @@ Both print the list whenever it changes. End one of them with Ctrl-C or `kill -9
 
 import argparse
 import asyncio
+import sys
 
-from fox_shard.client import connect
+from fox_shard.client import CannotConnect, connect
 
 PRESENT = "com.example.present."
 
@@ -44,4 +45,9 @@ async def main():
             print("here:", ", ".join(sorted(here)), flush=True)
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    pass  # Ctrl-C is how this program is ended.
+except CannotConnect as problem:
+    sys.exit(f"{problem}")

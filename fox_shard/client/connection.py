@@ -8,6 +8,7 @@ for a file descriptor at the same time (`fox lock` waits for the end of a proces
 safely.
 """
 
+import os
 import select
 import socket
 import ssl
@@ -243,7 +244,9 @@ def unreachable(url: str, error: OSError) -> Unreachable:
         case ssl.SSLError():
             return CannotConnect(f"{url} does not speak TLS: {error.reason or error}.")
         case _:
-            return CannotConnect(f"Cannot connect to {url}: {error.strerror or error}.")
+            # asyncio says "Connect call failed" and the address, whatever the system has said.
+            said = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+            return CannotConnect(f"Cannot connect to {url}: {said or error}.")
 
 
 def refusal_of(error: Exception | None) -> str:

@@ -94,7 +94,7 @@ def test_a_connection_that_the_router_closes_is_lost_with_its_reason():
 @pytest.mark.parametrize(
     ("url", "error", "sentence"),
     [
-        ("ws://127.0.0.1:9/ws", CannotConnect, "Cannot connect"),
+        ("ws://127.0.0.1:9/ws", CannotConnect, "Cannot connect to .*: Connection refused"),
         ("unix:/nowhere/at/all", CannotConnect, "Cannot connect"),
         ("http://127.0.0.1/", Unreachable, "is not the address of a WebSocket"),
         ("ws://127.0.0.1:99999/", Unreachable, "is not the address of a WebSocket"),
