@@ -7,7 +7,14 @@ import pytest
 from msgspec.msgpack import Ext
 from web_sessions import FakeSessions, client, request
 
-from fox_shard.client.failures import ConnectionLost, Failure, NoAnswer, Refused, Unreachable
+from fox_shard.client.failures import (
+    ConnectionLost,
+    Failure,
+    NoAnswer,
+    Refused,
+    TooSlow,
+    Unreachable,
+)
 from fox_shard.web import make_app
 from fox_shard.web.bodies import Bodies
 from fox_shard.web.context import Limits
@@ -217,6 +224,7 @@ def test_a_body_takes_memory_until_its_request_is_answered(sessions, status):
         (NoAnswer("secret"), 504),
         (ConnectionLost("secret"), 503),
         (Unreachable("secret"), 503),
+        (TooSlow("secret"), 503),
         (TooManySessions("There are too many."), 503),
         (Failure("This cannot be sent."), 400),
         (ValueError("secret"), 500),
