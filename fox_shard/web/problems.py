@@ -31,6 +31,7 @@ AGAIN: Final = {"retry-after": "1"}
 CHALLENGE: Final = {"www-authenticate": 'Bearer realm="fox-shard", Basic realm="fox-shard"'}
 
 STATUS: Final = {
+    "wamp.error.invalid_uri": 400,
     "wamp.error.authentication_failed": 401,
     "wamp.error.no_matching_auth_method": 401,
     "wamp.error.not_authorized": 403,

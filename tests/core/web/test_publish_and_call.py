@@ -193,6 +193,13 @@ def test_bodies_under_way_have_bounded_memory_and_an_address_a_part_of_it(sessio
     bodies.take("e", 250)
 
 
+def test_a_realm_that_cannot_be_is_no_matter_of_passwords(sessions):
+    sessions.answers["login"] = LoginRefused("wamp.error.invalid_uri", "' ' is not a URI")
+    answer = request(sessions, "POST", "/api/publish", json=PUBLISH)
+    assert answer.status_code == 400
+    assert "www-authenticate" not in answer.headers
+
+
 def test_a_long_name_of_a_field_is_not_repeated(sessions):
     body = PUBLISH | {"x" * 100_000: 1}
     answer = request(sessions, "POST", "/api/publish", json=body)
