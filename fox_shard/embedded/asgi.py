@@ -245,7 +245,7 @@ class _Conversation:
             self._left()
 
     def _forget(self) -> None:
-        """Forget what nobody takes any more: the session's last timer keeps the rest for a while."""
+        """Forget what nobody takes: the session's last timer keeps the rest for a while."""
         self._queue = asyncio.Queue()
         self.waiting = 0
 
