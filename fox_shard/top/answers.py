@@ -27,6 +27,7 @@ class _Metrics(Struct):
     age: float
     counters: dict[str, float]
     gauges: dict[str, float]
+    realms: dict[str, dict[str, float]]
 
 
 class _Form(Struct):

@@ -12,7 +12,7 @@ WHOLE = {
     "pid": 7,
     "processor": 1.5,
     "links": {"shard-0": True},
-    "metrics": {"age": 0.1, "counters": {"realm1.publishes": 1}, "gauges": {}},
+    "metrics": {"age": 0.1, "counters": {}, "gauges": {}, "realms": {"realm1": {"publishes": 1}}},
     "what another version says": [],
 }
 
@@ -37,7 +37,8 @@ def test_an_answer_is_taken_with_all_that_is_in_it():
         b'{"cores": "many"}',
         b'{"metrics": {}}',
         b'{"metrics": []}',
-        b'{"metrics": {"age": 1, "counters": {"a": "b"}, "gauges": {}}}',
+        b'{"metrics": {"age": 1, "counters": {"a": "b"}, "gauges": {}, "realms": {}}}',
+        b'{"metrics": {"age": 1, "counters": {}, "gauges": {}, "realms": {"a": 5}}}',
         b'{"nodes": 5}',
     ],
 )
