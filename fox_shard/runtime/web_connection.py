@@ -18,6 +18,9 @@ SLICE: Final = 1 << 12
 """Bytes that are handled at once. A body may have a chunk for each six bytes, and each of these
 costs as much as a long one: here some hundredths of a second, of all clients together."""
 
+READ: Final = 1 << 17
+"""Bytes that are read at once."""
+
 PROGRESS: Final = 1 << 18
 """Bytes that a client has to take of an answer within the timeout."""
 
@@ -47,22 +50,27 @@ class Addresses:
 
 @final
 class Slices:
-    """The connections whose clients have sent more than a slice: one is read in each turn."""
+    """The connections whose clients have sent more than a slice: one has its turn in each turn."""
 
     def __init__(self) -> None:
-        self._waiting: deque[WebConnection] = deque()
+        self._waiting: deque[Reading] = deque()
 
-    def wait(self, connection: "WebConnection") -> None:
-        """Let a connection be read when it is its turn."""
-        if not self._waiting:
-            connection.loop.call_soon(self._next)
-        self._waiting.append(connection)
+    def wait(self, reading: "Reading") -> None:
+        """Let a connection go on when it is its turn."""
+        self._waiting.append(reading)
+        if len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
-        connection = self._waiting.popleft()
-        connection.read_on()
+        reading = self._waiting[0]
+        try:
+            more = reading.read_on()
+        finally:
+            self._waiting.popleft()
+        if more:
+            self._waiting.append(reading)
         if self._waiting:
-            connection.loop.call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._next)
 
 
 class WebConnection(H11Protocol):
@@ -94,11 +102,6 @@ class WebConnection(H11Protocol):
             self._stop_timer()
         else:
             self._expect_head()
-
-    def read_on(self) -> None:
-        """Read, unless the request that is under way has to take what was read first."""
-        if not (self.flow.read_paused or self.transport.is_closing()):
-            self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
@@ -176,12 +179,13 @@ class CountedWebSocket(WebSocketsSansIOProtocol):
 class Reading(asyncio.BufferedProtocol):
     """Hands a connection what its client sends, a slice at a time."""
 
-    _buffer = bytearray(SLICE)
-    """Of all connections: what is in it is handed over at once."""
+    _buffer = bytearray(READ)
+    """Of all connections: what is in it is taken out at once."""
 
     def __init__(self, connection: WebConnection, slices: Slices) -> None:
         self._connection = connection
         self._slices = slices
+        self._left = b""
         self._transport: asyncio.Transport
         self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
         self.eof_received = connection.eof_received  # type: ignore[method-assign]
@@ -194,14 +198,40 @@ class Reading(asyncio.BufferedProtocol):
         self._connection.connection_made(transport)
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        """Return where the next slice is written."""
+        """Return where the next bytes are written."""
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Hand a slice over. If there may be more, others are read before."""
-        self._connection.data_received(bytes(memoryview(self._buffer)[:nbytes]))
-        # A WebSocket has a protocol of its own, and does without this one.
-        is_ours = self._transport.get_protocol() is self
-        if nbytes == SLICE and is_ours and not self._transport.is_closing():
+        """Hand a slice over. If there is more, other connections have their turn before it."""
+        data = bytes(memoryview(self._buffer)[:nbytes])
+        if self._left:
+            self._left += data
             self._transport.pause_reading()
-            self._slices.wait(self._connection)
+            return
+        self._left = data
+        self._hand_over()
+        if self._left:
+            self._transport.pause_reading()
+            self._slices.wait(self)
+
+    def read_on(self) -> bool:
+        """Hand the next slice over; return whether there is more."""
+        self._hand_over()
+        if not (self._left or self._connection.flow.read_paused or self._transport.is_closing()):
+            self._transport.resume_reading()
+        return bool(self._left)
+
+    def _hand_over(self) -> None:
+        if self._transport.is_closing():
+            self._left = b""
+            return
+        piece, self._left = self._left[:SLICE], self._left[SLICE:]
+        self._connection.data_received(piece)
+        protocol = self._transport.get_protocol()
+        if self._transport.is_closing():
+            # What nobody wants was read nevertheless: so the client gets the answer.
+            self._left = b""
+        elif protocol is not self and self._left:
+            # A WebSocket goes on by itself.
+            rest, self._left = self._left, b""
+            protocol.data_received(rest)  # type: ignore[attr-defined]
