@@ -75,9 +75,15 @@ class Inbox(Generic[T]):
         finally:
             self._buffer.answered()
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
+        return len(self._items)
+
     def close(self, error: Failure | None = None) -> None:
         """Forget what has arrived; nothing more does. error: raised for a reader."""
-        if not self._over:
+        if not self._over or (error is not None and self._items):
+            # Also of a snapshot that was complete: without an error it would seem to be shorter.
             self._over, self._error = True, error
         self._items.clear()
         self._buffer.shrunk(self.bytes)
@@ -108,8 +114,11 @@ class Buffer:
         """Wait until a further message may be read.
 
         That is so if the buffer is not full, or if the program waits for an answer, since that may
-        be behind the events of a program that reads them slowly because of it.
+        be behind the events of a program that reads them slowly because of it. Then its readers
+        get their turn first, so that none of them is too slow that only had none.
         """
+        if self._held > self._size and self._asking:
+            await asyncio.sleep(0)
         await self._readable.wait()
 
     def asks(self) -> None:
@@ -127,7 +136,12 @@ class Buffer:
         self._held += size
         self._inboxes[inbox] = None
         if self._held > SURPLUS * self._size:
-            fullest = max(self._inboxes, key=lambda one: one.bytes)
+            # Nobody can read a single item before it is there, however large it is.
+            behind = [one for one in self._inboxes if one.waiting > 1]
+            if not behind:
+                self._update()
+                return
+            fullest = max(behind, key=lambda one: one.bytes)
             most = SURPLUS * self._size
             fullest.close(
                 TooSlow(

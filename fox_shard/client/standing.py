@@ -320,11 +320,12 @@ class Standing:
         number, item.number = item.number, 0
         members = self._members[number]
         members.remove(item)
-        effects = self._next_snapshot(item)
         asked = any(
             isinstance(other, WantedSubscription) and other.identity == item.identity
             for other in self._asked.values()
         )
+        # The next snapshot does not share this one, the rest of which would be its beginning.
+        effects = self._next_snapshot(item)
         if members or asked:
             return effects + _done(answer)
         del self._members[number]

@@ -27,7 +27,8 @@ class Web(Struct, frozen=True, kw_only=True):
     max_streams_per_address: event streams at a time. stream_bytes: of events that wait for one
     reader. slow_timeout: seconds in which a reader has to take one event. answer_timeout: seconds
     for the answer to a publish or call. max_connections, max_connections_per_address: at a time.
-    body_bytes: of the bodies of all requests under way, of which one address may have a quarter.
+    body_bytes: of the bodies of all requests and answers under way, of which one address may have a
+    quarter.
     """
 
     address: OptionalAddress = Address("127.0.0.1", 8088)

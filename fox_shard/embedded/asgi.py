@@ -206,8 +206,9 @@ class _Conversation:
 
     def add(self, message: bytes) -> None:
         """Let a message of the router wait for the web server."""
-        self.waiting += len(message)
-        self._queue.put_nowait(message)
+        if not self._ended.is_set():
+            self.waiting += len(message)
+            self._queue.put_nowait(message)
 
     def end(self) -> None:
         """Close the WebSocket when all is sent."""
@@ -240,7 +241,13 @@ class _Conversation:
             for task in tasks:
                 task.cancel()
             self.connection.close()
+            self._forget()
             self._left()
+
+    def _forget(self) -> None:
+        """Forget what nobody takes: the session's last timer keeps the rest for a while."""
+        self._queue = asyncio.Queue()
+        self.waiting = 0
 
     async def _read(self, receive: Receive) -> int:
         """Read until the end; return the code with which to close, 0: the client has closed."""

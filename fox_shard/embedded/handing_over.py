@@ -7,6 +7,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from msgspec import ValidationError, convert, json, structs
@@ -47,9 +48,13 @@ def _checked(user: object) -> WebUser:
     try:
         # Structs that are made in Python are not checked by their own; `extra` is to be JSON.
         fields = {**structs.asdict(user), "extra": json.decode(json.encode(user.extra))}
-        return convert(fields, WebUser)
+        checked = convert(fields, WebUser)
     except ValidationError as error:
         raise ValueError(f"WebUser: {error}") from error
+    if checked.expires is not None and not isfinite(checked.expires):
+        # Nothing is later than NaN: neither this session nor those behind it would end in time.
+        raise ValueError(f"WebUser: expires is {checked.expires}")
+    return checked
 
 
 def _failed(reason: str, error: Exception) -> None:

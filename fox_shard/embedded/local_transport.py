@@ -89,8 +89,10 @@ class LocalTransport:
         return message
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and forget what nobody has read."""
         self._connection.close()
+        self._messages.clear()
+        self._bytes = 0
 
     def _check(self) -> None:
         if self._closed:

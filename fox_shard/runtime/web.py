@@ -31,6 +31,7 @@ from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.runtime.core_share import PERIOD, CoreShare
 from fox_shard.runtime.health import process_names
 from fox_shard.runtime.health_socket import HealthSocket
+from fox_shard.runtime.interpreter import settle_garbage
 from fox_shard.runtime.logs import set_up_logging
 from fox_shard.runtime.memory import resident_bytes
 from fox_shard.runtime.metrics_token import TokenFileError, read_token
@@ -135,6 +136,7 @@ class _WebProcess:
         health = HealthSocket(Path(self._config.run_dir), NAME, self._health)
         await health.open()
         sampling = asyncio.create_task(self._sample())
+        settle_garbage()
         _log.info("started", extra={"fox": {"process": NAME, "pid": os.getpid()}})
         _log.info("listening", extra={"fox": {"process": NAME, "web": str(self._address)}})
         await self._server.serve(sockets)

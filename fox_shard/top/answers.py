@@ -4,9 +4,12 @@ Owns: the questions, and how long there is for an answer. Never: what answers me
 """
 
 import asyncio
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
 
 from fox_shard.config import Config
 from fox_shard.runtime.attached_names import running
@@ -18,6 +21,39 @@ PATIENCE: Final = 0.8
 
 LONGEST: Final = 1 << 24
 """Bytes of an answer, at most."""
+
+
+class _Metrics(Struct):
+    age: float
+    counters: dict[str, float]
+    gauges: dict[str, float]
+    realms: dict[str, dict[str, float]]
+
+
+class _Form(Struct):
+    """What an answer has in it, if it is there, of all that is looked at."""
+
+    status: str = ""
+    pid: int | None = None
+    processor: float | None = None
+    cores: float = 0.0
+    memory: int | None = None
+    uptime: float | None = None
+    sessions: int | None = None
+    keys: int | None = None
+    links: Mapping[str, bool] = {}
+    metrics: _Metrics | None = None
+    nodes: list[str] = []
+
+
+def checked(line: bytes) -> dict[str, Any]:
+    """Return an answer. Raises ValueError if it has another form than those of this version."""
+    try:
+        msgspec.json.decode(line, type=_Form)
+        answer: dict[str, Any] = msgspec.json.decode(line)
+    except RecursionError as error:
+        raise ValueError("it has too many levels") from error
+    return answer
 
 
 async def ask_all(config: Config) -> dict[str, dict[str, Any]]:
@@ -44,13 +80,14 @@ async def _ask(run_dir: Path, name: str) -> dict[str, Any]:
                 run_dir / f"{name}.health", limit=LONGEST
             )
             try:
-                answer: dict[str, Any] = json.loads(await reader.readline())
+                return checked(await reader.readline())
             finally:
                 writer.close()
-            return answer
     except (FileNotFoundError, ConnectionRefusedError):
         return {"status": "starting" if is_held(run_dir, name) else "down"}
     except TimeoutError:
         return {"status": "silent", "reason": f"no answer within {PATIENCE:g} s"}
-    except (OSError, ValueError) as error:
+    except OSError as error:
         return {"status": "silent", "reason": str(error)}
+    except ValueError as error:
+        return {"status": "silent", "reason": f"its answer cannot be read: {error}"}

@@ -99,7 +99,7 @@ def make_app(
 
 
 def _route(one: Operation, context: Context) -> Route:
-    endpoint = releasing(context.bodies, one.carry_out)
+    endpoint = releasing(context.bodies, context.limits.slow_timeout, one.carry_out)
     return Route(_pattern(one.path), endpoint, methods=[one.method])
 
 

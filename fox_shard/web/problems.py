@@ -12,7 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.client.failures import ConnectionLost, Failure, NoAnswer, Refused, Unreachable
+from fox_shard.client.failures import (
+    ConnectionLost,
+    Failure,
+    NoAnswer,
+    Refused,
+    TooSlow,
+    Unreachable,
+)
 from fox_shard.web.encoding import Unreadable, as_json
 from fox_shard.web.sessions import LoginRefused, MessageTooLong, TooManySessions
 
@@ -24,6 +31,7 @@ AGAIN: Final = {"retry-after": "1"}
 CHALLENGE: Final = {"www-authenticate": 'Bearer realm="fox-shard", Basic realm="fox-shard"'}
 
 STATUS: Final = {
+    "wamp.error.invalid_uri": 400,
     "wamp.error.authentication_failed": 401,
     "wamp.error.no_matching_auth_method": 401,
     "wamp.error.not_authorized": 403,
@@ -113,6 +121,7 @@ _OF_CONNECTIONS: Final = (
     (NoAnswer, 504, "The router has not answered in time: it may have done it, or not."),
     (ConnectionLost, 503, "The router's connection was lost: it may have done it, or not."),
     (Unreachable, 503, "The router cannot be reached at the moment."),
+    (TooSlow, 503, "Too many bytes wait for the other requests of this user."),
     (MessageTooLong, 413, ""),
     (Failure, 400, ""),
 )

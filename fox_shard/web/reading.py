@@ -6,8 +6,10 @@ Owns: the limits of what is read, and the place of a mistake. Never: what is don
 import asyncio
 import base64
 import binascii
+import gc
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -25,6 +27,9 @@ B = TypeVar("B")
 
 SHOWN: Final = 80
 """Characters of a client's text that an error repeats."""
+
+LONGEST: Final = 400
+"""Characters of an error that is told whole."""
 
 _AT: Final = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -74,10 +79,13 @@ def check_json(request: Request) -> None:
 def decoded(body: bytes, kind: type[B]) -> B:
     """Return the body as a `kind`. Raises Problem, which names the field."""
     try:
-        value = msgspec.json.decode(body, type=kind)
+        with no_collection():
+            value = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        found = _AT.fullmatch(str(error))
-        what, place = (found[1], found[2]) if found else (str(error), "")
+        # It repeats the name of an unknown field, however long that is.
+        text = str(error) if len(str(error)) <= LONGEST else f"{str(error)[:SHOWN]}…"
+        found = _AT.fullmatch(text)
+        what, place = (found[1], found[2]) if found else (text, "")
         pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(place))
         missing = re.search(r"missing required field `([^`]+)`", what)
         if missing:
@@ -94,6 +102,21 @@ def decoded(body: bytes, kind: type[B]) -> B:
         else:
             value = restore_bytes(value)
     return value
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile: of millions of values that are read, none is garbage.
+
+    16 MiB of `[],` take a third of a second instead of two or more, in which nobody else is served.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def parameters(request: Request, known: Collection[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ the connection can be used again.
 import asyncio
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Final, final
 
@@ -22,6 +23,10 @@ from fox_shard.worker.webhooks.delivery import Answered, Outcome, Unanswered
 
 BODY: Final = 1 << 14
 """Bytes of an answer's body that are read."""
+
+REST: Final = 0.25
+"""Seconds in which an answer's body has to end, or else its connection is closed. Shorter than what
+is left until the server asks again (see `webhook.RESPITE`)."""
 
 IDLE: Final = 60.0
 """Seconds for which an unused connection is kept."""
@@ -61,33 +66,36 @@ class Poster:
         request = httpx.Request("POST", self._url, headers=[*self._headers, *headers], content=body)
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._exchange(request, wall)
+                response = await self._transport.handle_async_request(request)
         except TimeoutError:
             return Unanswered(f"no answer within {self._timeout:g} s (timeout)")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             return Unanswered(f"{type(error).__name__}: {error}"[:MAX_TEXT])
-
-    async def _exchange(self, request: httpx.Request, wall: float) -> Outcome:
-        response = await self._transport.handle_async_request(request)
-        try:
-            outcome = Answered(
-                response.status_code,
-                response.reason_phrase[:MAX_PHRASE],
-                retry_after(response.headers.get("Retry-After", ""), wall),
-            )
-            read = 0
-            async for part in response.aiter_raw():
-                read += len(part)
-                if read > BODY:
-                    break
-        finally:
-            # Without the rest of its answer, the connection is closed, too.
-            await response.aclose()
-        return outcome
+        # The target has decided: whatever becomes of the rest of its answer, nothing is sent again.
+        with suppress(httpx.HTTPError, OSError):
+            await _finish(response)
+        return Answered(
+            response.status_code,
+            response.reason_phrase[:MAX_PHRASE],
+            retry_after(response.headers.get("Retry-After", ""), wall),
+        )
 
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.aclose()
+
+
+async def _finish(response: httpx.Response) -> None:
+    """Read the rest of an answer, so that its connection can be used again, or close it."""
+    read = 0
+    try:
+        async with asyncio.timeout(REST):
+            async for part in response.aiter_raw():
+                read += len(part)
+                if read > BODY:
+                    break
+    finally:
+        await response.aclose()
 
 
 def retry_after(value: str, wall: float) -> float:

@@ -87,3 +87,51 @@ def test_a_reader_that_waits_is_told_of_the_end():
             await reading
 
     asyncio.run(read())
+
+
+def test_a_single_item_may_be_larger_than_the_buffer():
+    """Nobody could have read it sooner."""
+    buffer = Buffer(1000)
+    inbox = Inbox(buffer, never)
+    buffer.asks()
+    inbox.put("item", 100 * 1000)
+    assert asyncio.run(inbox.get()) == "item"
+    assert buffer.held == 0
+
+
+def test_a_snapshot_that_is_complete_but_was_given_up_does_not_seem_to_be_shorter():
+    buffer = Buffer(1000)
+    inbox = Inbox(buffer, lambda: None)
+    buffer.asks()
+    for _ in range(SURPLUS):
+        inbox.put("item", SIZE)
+    assert asyncio.run(inbox.get()) == "item"
+    inbox.finish(None)
+    other = Inbox(buffer, never)
+    for _ in range(2):
+        other.put("item", SIZE)
+    with pytest.raises(TooSlow):
+        asyncio.run(inbox.get())
+
+
+def test_readers_have_their_turn_before_more_is_read_because_of_an_answer():
+    """Whoever reads at once is never too slow, however many messages come together."""
+
+    async def main():
+        buffer = Buffer(2500)
+        inbox = Inbox(buffer, never)
+        buffer.asks()
+        seen = []
+
+        async def read():
+            while len(seen) < 200:
+                seen.append(await inbox.get())
+
+        reading = asyncio.create_task(read())
+        for number in range(200):
+            await buffer.has_room()
+            inbox.put(number, SIZE)
+        await reading
+        assert seen == [*range(200)]
+
+    asyncio.run(main())

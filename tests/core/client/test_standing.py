@@ -219,6 +219,16 @@ def test_one_client_follows_a_pattern_once():
         end.core.subscribe(2, "com.a", {"after": 640}, stays=True)
 
 
+def test_a_snapshot_that_its_reader_leaves_is_ended_before_the_next_one_begins():
+    """Or else the next reader would get the rest of it, and its end, as if these were all keys."""
+    end = CoreEnd()
+    end.subscribed(1, "com.#", SNAPSHOT, 11)
+    end.do("subscribe", 2, "com.#", SNAPSHOT, stays=False)
+    assert end.take_sent() == []
+    end.do("unsubscribe", 1)
+    assert end.take_sent() == [[34, 3, 11], [32, 2, SNAPSHOT, "com.#"]]
+
+
 def test_snapshots_of_the_same_keys_come_one_after_the_other():
     end = CoreEnd()
     end.subscribed(1, "com", {**SNAPSHOT, "match": "prefix"}, 11)

@@ -207,6 +207,14 @@ def test_a_client_that_reads_nothing_is_given_up_and_forgotten(kind, monkeypatch
         "mqtt": ("mqtt", [CONNECT, SUBSCRIBE]),
     }
     limits = {"gateway.outbound_limit": 1 << 16, "gateway.slow_timeout": 0.2}
+    conversations = []
+
+    async def run(conversation, receive):
+        conversations.append(conversation)
+        await whole(conversation, receive)
+
+    whole = asgi._Conversation.run
+    monkeypatch.setattr(asgi._Conversation, "run", run)
 
     async def body():
         async with application(kind=kind, **limits) as (router, url):
@@ -225,6 +233,11 @@ def test_a_client_that_reads_nothing_is_given_up_and_forgotten(kind, monkeypatch
                     )
                     await events.get()
                 assert count < 2000
+                # A timer of the session has the connection for a while.
+                (conversation,) = conversations
+                assert conversation.connection.closed
+                assert conversation.waiting == 0
+                assert conversation._queue.empty()
                 client.transport.abort()
 
     running(body)

@@ -190,6 +190,10 @@ async def hangs(_scope):
         (lambda _scope: WebUser(authid="ann", role=None), "ValueError: WebUser: "),
         (lambda _scope: WebUser(authid="ann", role="page", extra={"a": client}), "TypeError: "),
         (lambda _scope: WebUser(authid="ann", role="page", extra="dark"), "ValueError: WebUser: "),
+        (
+            lambda _scope: WebUser(authid="ann", role="page", expires=float("nan")),
+            "ValueError: WebUser: expires is nan",
+        ),
     ],
 )
 @running

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from fox_shard.config import Config, Gateway, Web
-from fox_shard.runtime.web_server import Addresses, make_server
+from fox_shard.runtime.web_connection import SLICE, Addresses, Reading, Slices, WebConnection
+from fox_shard.runtime.web_server import make_server
 from fox_shard.web import make_app
 
 
@@ -69,3 +70,90 @@ def test_a_body_that_nobody_reads_ends_the_connection():
     head = b"POST /none HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     (answer,) = talk(head + b"x" * 1000)
     assert answer.startswith(b"HTTP/1.1 404")
+
+
+class Sender:
+    """A connection and its transport, whose client has sent more than a slice."""
+
+    def __init__(self, name, seen):
+        self.name, self.seen = name, seen
+        self.flow = self
+        self.read_paused = False
+
+    def connection_made(self, transport):
+        pass
+
+    def connection_lost(self, exc):
+        pass
+
+    eof_received = pause_writing = resume_writing = connection_lost
+
+    def data_received(self, data):
+        self.seen.append((self.name, len(data)))
+
+    def is_closing(self):
+        return False
+
+    def get_protocol(self):
+        return self.protocol
+
+    def pause_reading(self):
+        self.seen.append(f"{self.name} pauses")
+
+    def resume_reading(self):
+        self.seen.append(f"{self.name} reads on")
+
+
+def test_clients_that_send_much_have_their_turns_one_after_the_other():
+    """However little of a body is in it: a chunk may be a byte."""
+
+    async def main():
+        seen, slices = [], Slices()
+        for name in "ab":
+            sender = Sender(name, seen)
+            sender.protocol = reading = Reading(sender, slices)
+            reading.connection_made(sender)
+            reading.get_buffer(-1)
+            reading.buffer_updated(2 * SLICE + 1)
+        assert seen == [("a", SLICE), "a pauses", ("b", SLICE), "b pauses"]
+        turns = []
+        for _ in range(5):
+            seen.clear()
+            await asyncio.sleep(0)
+            turns.append([*seen])
+        a, b = [("a", SLICE)], [("b", SLICE)]
+        assert turns == [a, b, [("a", 1), "a reads on"], [("b", 1), "b reads on"], []]
+
+    asyncio.run(main())
+
+
+async def much(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": bytes(1 << 25), "more_body": False})
+
+
+@pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"])
+def test_a_client_that_reads_nothing_of_its_answer_is_disconnected(ending, monkeypatch):
+    """Also if the connection is closed already, and only waits until all is read."""
+    lost = asyncio.Event()
+
+    def connection_lost(connection, exc):
+        whole(connection, exc)
+        lost.set()
+
+    whole = WebConnection.connection_lost
+    monkeypatch.setattr(WebConnection, "connection_lost", connection_lost)
+
+    async def main():
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = make_server(much, Config(web=Web(slow_timeout=0.1)))
+        serving = asyncio.create_task(server.serve([listening]))
+        async with asyncio.timeout(30):
+            with socket.create_connection(listening.getsockname()) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + ending + b"\r\n")
+                await lost.wait()
+            assert server.health == {"connections": 0, "requests": 1}
+            server.should_exit = True
+            await serving
+
+    asyncio.run(main())

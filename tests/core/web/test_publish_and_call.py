@@ -2,16 +2,25 @@
 
 import asyncio
 import base64
+import gc
 
 import pytest
 from msgspec.msgpack import Ext
 from web_sessions import FakeSessions, client, request
 
-from fox_shard.client.failures import ConnectionLost, Failure, NoAnswer, Refused, Unreachable
+from fox_shard.client.failures import (
+    ConnectionLost,
+    Failure,
+    NoAnswer,
+    Refused,
+    TooSlow,
+    Unreachable,
+)
 from fox_shard.web import make_app
 from fox_shard.web.bodies import Bodies
 from fox_shard.web.context import Limits
 from fox_shard.web.problems import Problem
+from fox_shard.web.reading import decoded
 from fox_shard.web.sessions import LoginRefused, TooManySessions, Visitor
 
 
@@ -184,6 +193,34 @@ def test_bodies_under_way_have_bounded_memory_and_an_address_a_part_of_it(sessio
     bodies.take("e", 250)
 
 
+def test_a_realm_that_cannot_be_is_no_matter_of_passwords(sessions):
+    sessions.answers["login"] = LoginRefused("wamp.error.invalid_uri", "' ' is not a URI")
+    answer = request(sessions, "POST", "/api/publish", json=PUBLISH)
+    assert answer.status_code == 400
+    assert "www-authenticate" not in answer.headers
+
+
+def test_a_long_name_of_a_field_is_not_repeated(sessions):
+    body = PUBLISH | {"x" * 100_000: 1}
+    answer = request(sessions, "POST", "/api/publish", json=body)
+    assert answer.status_code == 400
+    assert "unknown field `xxx" in answer.json()["detail"]
+    assert len(answer.content) < 1000
+
+
+def test_no_garbage_is_looked_for_while_a_body_is_read(sessions):
+    """A body may have millions of lists; that none of them is garbage took seconds to find out."""
+    rounds = []
+    gc.callbacks.append(lambda phase, info: rounds.append(phase))
+    try:
+        decoded(b"[%b[]]" % (b"[]," * 200_000), list)
+        during = len(rounds)
+    finally:
+        gc.callbacks.pop()
+    assert during <= 2  # one round may begin when all is read
+    assert gc.isenabled()
+
+
 @pytest.mark.parametrize("status", [200, 403])
 def test_a_body_takes_memory_until_its_request_is_answered(sessions, status):
     if status == 403:
@@ -217,6 +254,7 @@ def test_a_body_takes_memory_until_its_request_is_answered(sessions, status):
         (NoAnswer("secret"), 504),
         (ConnectionLost("secret"), 503),
         (Unreachable("secret"), 503),
+        (TooSlow("secret"), 503),
         (TooManySessions("There are too many."), 503),
         (Failure("This cannot be sent."), 400),
         (ValueError("secret"), 500),

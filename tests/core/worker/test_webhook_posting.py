@@ -87,6 +87,20 @@ def test_an_answer_without_end_is_not_read_to_its_end():
         assert post(target.url) == Answered(200, "OK", 0.0)
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 100\r\n\r\nbegun",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+    ],
+)
+def test_an_event_is_delivered_by_the_status_whatever_becomes_of_the_body(rest):
+    """A target that has taken the event, and then hangs or breaks, does not get it again."""
+    with RawTarget(b"HTTP/1.1 200 OK\r\n" + rest) as target:
+        assert post(target.url, timeout=0.2) == Answered(200, "OK")
+
+
 def test_a_head_without_end_is_not_read_to_its_end():
     with RawTarget(b"HTTP/1.1 200 OK\r\n", endless=b"X: " + b"y" * 4000 + b"\r\n") as target:
         assert isinstance(post(target.url), Unanswered)
