@@ -245,7 +245,8 @@ def unreachable(url: str, error: OSError) -> Unreachable:
             return CannotConnect(f"{url} does not speak TLS: {error.reason or error}.")
         case _:
             # asyncio says "Connect call failed" and the address, whatever the system has said.
-            said = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+            number = error.errno or 0
+            said = os.strerror(number) if number > 0 else error.strerror
             return CannotConnect(f"Cannot connect to {url}: {said or error}.")
 
 

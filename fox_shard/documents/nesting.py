@@ -1,6 +1,6 @@
-"""How deep payloads may nest: the one limit of all protocols and encodings.
+"""How deep payloads may nest, and of how many lists and maps they may be: for all encodings.
 
-Owns: the limit, and its measurement. Never: what happens to a payload beyond the limit.
+Owns: the limits, and their measurement. Never: what happens to a payload beyond the limit.
 
 JSON and MessagePack set no limit, but every reader has one: Python's `json` gives up at about 1000
 levels, serde_json at 128. Arguments that reach another client must be within its reader's limit, or
@@ -12,6 +12,10 @@ from typing import Final
 
 DEPTH_LIMIT: Final = 120
 """Levels of lists and maps in the arguments; the message around them adds two more."""
+
+CONTAINER_LIMIT: Final = 1_000_000
+"""Lists and maps in the arguments. A list takes one byte on its way and sixty in memory, so without
+this a message of 16 MiB would be a gigabyte, and take seconds to be read."""
 
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(_STEP))
@@ -33,12 +37,30 @@ def json_too_deep(data: bytes) -> bool:
         return False
     if data.count(b"[") + data.count(b"{") <= DEPTH_LIMIT:
         return False
-    # Remove the strings, so that only structural brackets are left.
+    steps = map(_STEP.__getitem__, _without_strings(data).translate(None, _NOT_BRACKETS))
+    return max(accumulate(steps), default=0) > DEPTH_LIMIT
+
+
+def _without_strings(data: bytes) -> bytes:
+    """Return well-formed JSON without its strings: all brackets that are left are structural."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    outside = b"".join(data.split(b'"')[::2])
-    steps = map(_STEP.__getitem__, outside.translate(None, _NOT_BRACKETS))
-    return max(accumulate(steps), default=0) > DEPTH_LIMIT
+    return b"".join(data.split(b'"')[::2])
+
+
+def json_has_too_many_containers(data: bytes) -> bool:
+    """Whether well-formed JSON has more than CONTAINER_LIMIT lists and objects."""
+    if len(data) <= CONTAINER_LIMIT or data.count(b"[") + data.count(b"{") <= CONTAINER_LIMIT:
+        return False
+    outside = _without_strings(data)
+    return outside.count(b"[") + outside.count(b"{") > CONTAINER_LIMIT
+
+
+def msgpack_may_have_too_many_containers(data: bytes) -> bool:
+    """Whether more than CONTAINER_LIMIT bytes could each begin a list or map."""
+    if len(data) <= CONTAINER_LIMIT:
+        return False
+    return len(data.translate(None, _NOT_HEADS)) > CONTAINER_LIMIT
 
 
 def msgpack_may_be_too_deep(data: bytes) -> bool:
@@ -47,11 +69,16 @@ def msgpack_may_be_too_deep(data: bytes) -> bool:
 
 
 def too_deep(value: object) -> bool:
-    """Whether lists and dicts nest deeper than DEPTH_LIMIT; no recursion, so any depth is safe."""
+    """Whether lists and dicts nest deeper than DEPTH_LIMIT; no recursion, so any depth is safe.
+
+    A message may consist of millions of empty lists: they are left out as early as can be.
+    """
     level: list[object] = [value]
     for _ in range(DEPTH_LIMIT):
         below: list[object] = []
         for item in level:
+            if not item:
+                continue
             if isinstance(item, dict):
                 below += item.keys()
                 below += item.values()

@@ -25,7 +25,7 @@ from typing import Any, Final, TypeAlias
 import cbor2
 import msgspec
 
-from fox_shard.documents.nesting import json_too_deep
+from fox_shard.documents.nesting import json_has_too_many_containers, json_too_deep
 from fox_shard.errors import InvalidPayload
 
 NONE: Final = 0
@@ -212,7 +212,9 @@ def _raw_to_json(payload: bytes) -> bytes:
 
 
 def _is_json(payload: bytes) -> bool:
-    """Whether an MQTT payload is JSON, and nests no deeper than WAMP's arguments may."""
+    """Whether an MQTT payload is JSON that WAMP's arguments may be."""
+    if json_has_too_many_containers(payload):
+        return False
     try:
         # Skipping over the value would be faster, but then msgspec accepts bad UTF-8 and 1e999.
         _JSON_ANY.decode(payload)
@@ -229,10 +231,13 @@ def _raw_too_deep(payload: bytes) -> bool:
 def _read_raw(payload: bytes) -> Args:
     """Return an MQTT payload as args.
 
-    If it is not JSON, or nests too deep, the only arg is its text, or bytes if it is not UTF-8.
+    If it is not JSON, or beyond the limits of that, the only arg is its text, or bytes if it is not
+    UTF-8.
     """
     if not payload:
         return []
+    if json_has_too_many_containers(payload):
+        return [_text_or_bytes(payload)]
     try:
         value = _read_json(_JSON_ANY, payload)
     except (ValueError, RecursionError):
