@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -94,8 +95,8 @@ def server(place):
 
 
 @contextmanager
-def running(command, folder, ports):
-    """Run a proxy until it listens at these ports, and to the end of the block."""
+def running(command, folder, ports, end):
+    """Run a proxy until it listens at these ports, and end it by that signal after the block."""
     with (folder / "proxy.log").open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -110,13 +111,12 @@ def running(command, folder, ports):
             await_true(f"the proxy listens at {port}", lambda port=port: listening(port))
         yield
     finally:
-        # Asked to end, Caddy waits for its connections.
-        process.kill()
+        process.send_signal(end)
         process.wait(END)
 
 
 def nginx(place, server):
-    """Return the command, and the ports, of nginx with the printed configuration."""
+    """Return command, ports and signal of the end of nginx with the printed configuration."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
     module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
     if program is None or not module.exists():
@@ -129,11 +129,11 @@ def nginx(place, server):
     file = place.folder / "nginx.conf"
     file.write_text(own + place.of_proxy(text, server))
     command = [program, "-e", "stderr", "-c", str(file), "-g", "daemon off; user root;"]
-    return command, (place.https, place.mqtts)
+    return command, (place.https, place.mqtts), signal.SIGTERM  # which its workers hear of, too
 
 
 def caddy(place, server):
-    """Return the command, and the port, of Caddy with the printed configuration."""
+    """Return command, port and signal of the end of Caddy with the printed configuration."""
     program = shutil.which("caddy")
     if program is None:
         pytest.skip("Caddy is not installed (Debian package caddy)")
@@ -146,13 +146,14 @@ def caddy(place, server):
     text = text.replace("example.com {\n", begin, 1)
     file = place.folder / "Caddyfile"
     file.write_text("{\n  admin off\n  auto_https off\n}\n" + place.of_proxy(text, server))
-    return [program, "run", "--config", str(file), "--adapter", "caddyfile"], (place.https,)
+    command = [program, "run", "--config", str(file), "--adapter", "caddyfile"]
+    return command, (place.https,), signal.SIGKILL  # asked to end, it waits for its connections
 
 
 @pytest.fixture(scope="module", params=[nginx, caddy])
 def proxied(request, place, server):
-    command, ports = request.param(place, server)
-    with running(command, place.folder, ports):
+    command, ports, end = request.param(place, server)
+    with running(command, place.folder, ports, end):
         yield request.param.__name__
 
 
