@@ -51,7 +51,9 @@ async def test_registrations_are_known_at_both_gateways(wamp):
         created = datetime.fromisoformat(details.pop("created"))
         assert abs(datetime.now(UTC) - created) < timedelta(minutes=1)
         uri = f"{PREFIX}.shared"
-        assert details == {"id": first.id, "uri": uri, "match": "exact", "invoke": "roundrobin"}
+        now = {"x_callees": 2, "x_running": 0, "x_queued": 0}
+        what = {"id": first.id, "uri": uri, "match": "exact", "invoke": "roundrobin"}
+        assert details == what | now
         both = sorted((one.details.session, other.details.session))
         assert await ask("list_callees", first.id) == both
         assert await ask("count_callees", first.id) == 2
