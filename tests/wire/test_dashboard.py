@@ -441,7 +441,7 @@ def test_the_overview_draws_how_long_deliveries_calls_and_commits_take(cluster, 
     expect(live.get_by_text("Nothing was published yet.")).to_be_visible()
     page = visit("overview")
     known = re.compile(r"median\s*[0-9.]+ m?s.*99th percentile\s*[0-9.]+ m?s", re.DOTALL)
-    with publishing(cluster, "recorded.door", {"open": True}):
+    with publishing(cluster, "recorded.gate", {"open": True}):
         for title in ("Delivery times", "Call times", "Commit times"):
             chart = page.get_by_role("figure").filter(has_text=title)
             expect(chart).to_contain_text(known)
