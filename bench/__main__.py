@@ -126,10 +126,9 @@ def _alternating(
 def _comparisons(
     scenario: Scenario, servers: list[Server], costs: dict[str, list[Cost]]
 ) -> list[table.Comparison]:
-    """Return what our servers cost beside each peer, if all of them could be measured."""
-    if not all(costs.values()):
-        return []
-    middles = {server.name: report.middle(costs[server.name]) for server in servers}
+    """Return what our servers cost beside each peer, of those that could be measured."""
+    measured = [server.name for server in servers if costs[server.name]]
+    middles = {name: report.middle(costs[name]) for name in measured}
     ours = [name for name in middles if name in (FoxShard.name, FoxServe.name)]
     return [
         table.Comparison(

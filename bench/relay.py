@@ -86,6 +86,10 @@ class Client(asyncio.Protocol):
         """Begin."""
         self.write = cast(asyncio.WriteTransport, transport).write
 
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Let others have its number, and publishers go on without it."""
+        self._relay.remove(self._number, self)
+
     def data_received(self, data: bytes) -> None:
         """Answer what the gateway answers, and send publishes to the shard as they are."""
         data = self._rest + data if self._rest else data
@@ -111,14 +115,23 @@ class Relay:
     """The clients of the gateway."""
 
     def __init__(self, path: str) -> None:
-        self._clients: list[Client] = []
+        self._clients: dict[int, Client] = {}
+        self._added = 0
         self._subscribers: dict[bytes, list[Client]] = defaultdict(list)
         self.publish = Junction(path, binds=False, receive=self._deliver).send
 
     def add(self, client: Client) -> int:
         """Return the number of a new client."""
-        self._clients.append(client)
-        return len(self._clients) - 1
+        self._added += 1
+        self._clients[self._added] = client
+        return self._added
+
+    def remove(self, number: int, client: Client) -> None:
+        """Forget a client that has gone."""
+        self._clients.pop(number, None)
+        for subscribers in self._subscribers.values():
+            if client in subscribers:
+                subscribers.remove(client)
 
     def subscribe(self, topic: bytes, client: Client) -> None:
         """Let a client have what is published to that topic."""
@@ -136,8 +149,8 @@ class Relay:
                 acknowledgements += b"\x40\x02" + data[body + 2 + length : body + 4 + length]
         for subscriber in self._subscribers[topic]:
             subscriber.write(data)
-        if acknowledgements:
-            (number,) = _CLIENT.unpack_from(message)
+        (number,) = _CLIENT.unpack_from(message)
+        if acknowledgements and number in self._clients:
             self._clients[number].write(bytes(acknowledgements))
 
 
