@@ -69,13 +69,7 @@ def interval(text: str) -> float:
 
 
 def seconds_of(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not isfinite(seconds) or seconds < 0:
-        _refuse(f"a number of seconds, not {text!r}")
-    return seconds
+    return _number(text, "a number of seconds")
 
 
 def count(text: str) -> int:
@@ -94,13 +88,7 @@ def natural(text: str) -> int:
 
 def rate(text: str) -> float:
     """Return a number of messages a second, 0 included. Raises ArgumentTypeError."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not isfinite(number) or number < 0:
-        _refuse(f"a number of messages a second, not {text!r}")
-    return number
+    return _number(text, "a number of messages a second")
 
 
 def size(text: str) -> int:
@@ -192,3 +180,13 @@ def add_options(command: argparse.ArgumentParser, of: str) -> None:
 
 def _refuse(sentence: str) -> NoReturn:
     raise argparse.ArgumentTypeError(sentence)
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not isfinite(number) or number < 0:
+        _refuse(f"{what}, not {text!r}")
+    return number

@@ -22,10 +22,9 @@ from fox_shard.testing.faults import (
     relink,
     sever,
 )
+from fox_shard.testing.publishers import publishing
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.recording_client import RecordingClient
-from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
-from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.records import PublicationRecord
 from fox_shard.testing.reducing_client import SKIPPED, ReducingClient
 from fox_shard.testing.run import Action, Run
@@ -125,20 +124,7 @@ class _Fold:
 
     def publishing(self, times: int) -> list[list[Action]]:
         """Return the actions of all publishers."""
-        rng = self.run.rng
-        return [
-            [partial(self._publish, one, rng.choice(TOPICS)) for _ in range(times)]
-            for one in self.publishers
-        ]
-
-    def _publish(self, one: RecordingClient, topic: str) -> None:
-        rng = self.run.rng
-        if not one.connected:
-            return
-        if isinstance(one, RecordingWampClient):
-            one.publish(topic, acknowledge=rng.random() < 0.8)
-        elif isinstance(one, RecordingMqttClient):
-            one.publish(topic, rng.choice((0, 1, 2)))
+        return publishing(self.publishers, TOPICS, times, self.run.rng)
 
     def drops(self) -> list[Action]:
         """Return actions in which instances lose their connections."""

@@ -12,10 +12,9 @@ from fox_shard.config import Reducers, Webhook
 from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import fail_disk, kill, kill_a_shard, random_fault, relink
+from fox_shard.testing.publishers import publishing
 from fox_shard.testing.quiet import become_quiet
 from fox_shard.testing.recording_client import RecordingClient
-from fox_shard.testing.recording_mqtt_client import RecordingMqttClient
-from fox_shard.testing.recording_wamp_client import RecordingWampClient
 from fox_shard.testing.reducing_client import ReducingClient, Shown
 from fox_shard.testing.run import Action, Run
 from fox_shard.testing.world import World
@@ -72,20 +71,7 @@ class _Posting:
 
     def publishing(self, times: int) -> list[list[Action]]:
         """Return the actions of all publishers."""
-        rng = self.run.rng
-        return [
-            [partial(self._publish, one, rng.choice(TOPICS)) for _ in range(times)]
-            for one in self.publishers
-        ]
-
-    def _publish(self, one: RecordingClient, topic: str) -> None:
-        rng = self.run.rng
-        if not one.connected:
-            return
-        if isinstance(one, RecordingWampClient):
-            one.publish(topic, acknowledge=rng.random() < 0.8)
-        elif isinstance(one, RecordingMqttClient):
-            one.publish(topic, rng.choice((0, 1, 2)))
+        return publishing(self.publishers, TOPICS, times, self.run.rng)
 
     def _drop_a_worker(self) -> None:
         if self.workers:

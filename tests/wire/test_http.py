@@ -62,9 +62,8 @@ class PetersCluster(WebCluster):
         return super().http(auth, **arguments)
 
 
-@pytest.fixture(scope="module")
-def web_cluster(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("web")
+def configured(folder):
+    """Write the configuration and the users of these tests; return the paths of both files."""
     config = write_config(folder, TOML)
     secret = folder / "conf" / "secret"
     secret.write_text(SECRET)
@@ -72,9 +71,16 @@ def web_cluster(tmp_path_factory):
     shutil.copy(ROOT / "conf" / "schema.json", folder / "conf")
     users = UserFile(folder, config)
     users.add("peter", "backend")
+    return config, users.path
+
+
+@pytest.fixture(scope="module")
+def web_cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web")
+    config, users = configured(folder)
     with PetersCluster(
         config=config,
-        FOX_USERS=str(users.path),
+        FOX_USERS=str(users),
         FOX_WEB_SLOW_TIMEOUT="1",
         FOX_GATEWAY_MAX_MESSAGE_SIZE="1048576",
         FOX_WEB_TRUSTED_PROXIES="127.0.0.1",

@@ -10,10 +10,11 @@ import threading
 
 import httpx
 import pytest
-from cluster import END, ROOT, Cluster, await_true
+from cluster import END, ROOT, await_true
 from mqtt_peers import MqttPeer
 from prometheus_client.parser import text_string_to_metric_families
 from threads import Thread
+from web_cluster import WebCluster
 
 from bench.ports import free_port
 from fox_shard.client import connect
@@ -35,19 +36,6 @@ QUERIES = [
 ]
 
 VARIABLES = {"$instance": ".*", "$realm": ".*", "$__rate_interval": "10s"}
-
-
-class WebCluster(Cluster):
-    """A broker with the web process, whose processes report often."""
-
-    def environment(self, **more):
-        return super().environment(
-            **{**more, "FOX_WEB_ADDRESS": f"127.0.0.1:{self.web}", "FOX_METRICS_INTERVAL": "0.2"}
-        )
-
-    @property
-    def names(self):
-        return [*super().names, "web"]
 
 
 class Prometheus:
@@ -124,7 +112,7 @@ def load(cluster, stopping):
 
 @pytest.fixture(scope="module")
 def server():
-    with WebCluster(shards=2) as made:
+    with WebCluster(FOX_METRICS_INTERVAL="0.2", shards=2) as made:
         yield made
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cluster import END, ROOT, Cluster, await_true
+from cluster import END, ROOT, await_true
 from mqtt_peers import PahoClient
 from paho.mqtt.enums import CallbackAPIVersion
+from web_cluster import WebCluster
 from websockets.sync.client import connect
 
 from bench.measure import listening
@@ -70,17 +71,6 @@ class Place:
 
     def of_proxy(self, text, cluster):
         return self.here(text).replace("127.0.0.1:8088", f"127.0.0.1:{cluster.web}")
-
-
-class WebCluster(Cluster):
-    """A broker with the HTTP server."""
-
-    def environment(self, **more):
-        return super().environment(**{**more, "FOX_WEB_ADDRESS": f"127.0.0.1:{self.web}"})
-
-    @property
-    def names(self):
-        return [*super().names, "web"]
 
 
 @pytest.fixture(scope="module")

@@ -3,20 +3,18 @@
 What is true of the HTTP server of a cluster is true of `router.web`: its tests are run here again.
 """
 
-import shutil
 import signal
 import threading
 from contextlib import closing, suppress
 
 import httpx
 import pytest
-from cluster import END, ROOT, await_true, write_config
+from cluster import END, await_true
 from mounted import APPLICATION, Mounted
 from mqtt_peers import PATIENCE, MqttPeer, MQTTv31, MQTTv311, Refused
 from test_http import (
     PETER,
-    SECRET,
-    TOML,
+    configured,
     publication,
     stream,
     test_a_message_that_is_too_long_in_messagepack_ends_no_session,  # noqa: F401
@@ -32,7 +30,7 @@ from test_http import (
     test_rows_of_tables_are_read_and_written,  # noqa: F401
     test_users_and_roles_are_those_of_the_gateways,  # noqa: F401
 )
-from user_file import PASSWORD, UserFile, ticket
+from user_file import PASSWORD, ticket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -42,16 +40,10 @@ BODY = {"topic": "com.example.chat", "args": ["hello"]}
 @pytest.fixture(scope="module")
 def mounted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("web")
-    config = write_config(folder, TOML)
-    secret = folder / "conf" / "secret"
-    secret.write_text(SECRET)
-    secret.chmod(0o600)
-    shutil.copy(ROOT / "conf" / "schema.json", folder / "conf")
-    users = UserFile(folder, config)
-    users.add("peter", "backend")
+    config, users = configured(folder)
     with Mounted(
         config=config,
-        FOX_USERS=str(users.path),
+        FOX_USERS=str(users),
         FOX_WEB_SLOW_TIMEOUT="1",
         FOX_GATEWAY_MAX_MESSAGE_SIZE="1048576",
     ) as made:
