@@ -1,8 +1,8 @@
-"""The core of a shard: its peers, its turns, and what is due when.
+"""The core of a shard: its parts, its turns, and what is due when.
 
-Owns: the coming and going of peers, and deadlines. Never: what a frame does (see `dispatch`); what
-waits for the next turn (see `scheduler`); what peers replay (see `recovery`); sockets, clocks, or
-randomness of its own.
+Owns: how the parts are put together, and deadlines. Never: what a frame does (see `dispatch`); what
+waits for the next turn (see `scheduler`); how peers come and go (see `membership`); what they
+replay (see `recovery`); sockets, clocks, or randomness of its own.
 
 In each turn, all inbound batches are handled; then `flush` returns one batch for each peer to which
 there is something to send, and all changes of the turn go to the store as one transaction (see
@@ -10,20 +10,14 @@ there is something to send, and all changes of the turn go to the store as one t
 finished its replay or `peer_timeout` is over; all other frames wait in order.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import final
 
-from fox_shard.backplane.attached import Running, is_attached, none_run
-from fox_shard.backplane.departures import Departures
+from fox_shard.backplane.attached import Running, none_run
 from fox_shard.backplane.frames import (
     Batch,
-    Forward,
-    Frame,
-    Report,
     StoreFailure,
 )
-from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.links import IsWorking, Links, unknown
 from fox_shard.backplane.node import Notice
@@ -47,15 +41,16 @@ from fox_shard.shard.keys.realm import Realms
 from fox_shard.shard.keys.retained import RetainedKeys
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.arrival import Arrival
-from fox_shard.shard.links.attached import AttachedGateways
 from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.inbox import Inbox
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
-from fox_shard.shard.links.peer import GATEWAY, SHARD, Kind, Peer
-from fox_shard.shard.links.recipients import Outboxes
+from fox_shard.shard.links.peer import GATEWAY, SHARD
+from fox_shard.shard.links.peers import Peers
 from fox_shard.shard.links.relays import Relays
 from fox_shard.shard.loading import load
+from fox_shard.shard.membership import Membership
+from fox_shard.shard.monitoring import Monitoring
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.directory import Directory
@@ -83,36 +78,19 @@ from fox_shard.store.journal import Journal
 
 REALM_LIMITS = RealmLimits()
 
-DISK_CREDIT = 1 << 20
-"""Bytes that may wait for the disk before gateways get no credit: some thousands of keys, which
-take a tenth of a second. Nobody's frames come through meanwhile."""
-
-WAITED_FOR = 6
-"""How many times `peer_timeout` a shard waits for the replay of a peer that works but is busy."""
-
 
 @final
 class Shard:
     """The core of one shard process, a `Node`."""
 
     __slots__ = (
-        "_attached",
         "_backlog",
-        "_batches",
         "_ceiling_ticket",
-        "_departures",
-        "_disk_credit",
         "_dispatcher",
-        "_fences",
-        "_frames",
-        "_gateways",
-        "_identity",
-        "_listeners",
-        "_outboxes",
-        "_overloaded",
-        "_placement",
+        "_membership",
+        "_monitoring",
+        "_peers",
         "_releases",
-        "_settings",
         "_time_of_day",
         "_unannounced",
         "broker",
@@ -179,11 +157,7 @@ class Shard:
         """
         self.number = number
         self.name = f"shard-{number}"
-        self._settings = terms
-        # Links to shards have the store's identity, because the outbox's frames are rows. What a
-        # gateway is sent reliably ends with the incarnation.
-        self._identity = identity
-        self._placement = Placement(terms.shards)
+        placement = Placement(terms.shards)
         self.deadline = Deadline()
         self.notices: list[Notice] = []
         self.totals = Totals(now)
@@ -215,15 +189,16 @@ class Shard:
         histories = Histories(settings, self.clock, self.journal, self.budget)
         self.broker = Broker(indexes, self.clock, self._unannounced, self.budget)
         self.inquiries = Inquiries(self.budget)
-        self.peers: dict[str, Peer] = {}
-        self._listeners = MetaListeners(number, self._placement, self.clock, self.peers, settings)
+        self._peers = Peers(number, identity, self.links, self.journal, terms)
+        self.peers = self._peers.by_name
+        listeners = MetaListeners(number, placement, self.clock, self.peers, settings)
         self.subscriptions = Subscriptions(
             indexes,
             self.clock,
             histories,
             self.budget,
-            Directory(number, self._placement, self.inquiries),
-            self._listeners,
+            Directory(number, placement, self.inquiries),
+            listeners,
         )
         self.retained_keys = RetainedKeys(
             realm_table,
@@ -238,7 +213,7 @@ class Shard:
         self.inbox = Inbox(self.journal)
         self.outbox = ShardOutbox(
             number,
-            self._placement,
+            placement,
             self.journal,
             self.links.by_name,
             self.inbox,
@@ -247,7 +222,7 @@ class Shard:
         )
         self.reducers = Reducers(
             number,
-            self._placement,
+            placement,
             self.retained_keys,
             self.clock,
             self.journal,
@@ -258,11 +233,10 @@ class Shard:
             self.outbox,
             self.inbox,
             self.inquiries,
-            self._other_shards,
+            self._peers.other_shards,
             settings,
         )
         self.reducers.tick(now)
-        self._outboxes = Outboxes()
         self.relays = Relays(self.peers)
         self.definitions = Definitions(self.journal, self.peers, self.budget)
         validation = Validation(self.definitions, realm_table, self.budget)
@@ -278,8 +252,6 @@ class Shard:
         )
         TableReader(realm_table, self.inquiries, self.definitions)
         TableStates(self.definitions, self.tables.builds, realm_table, self.inquiries)
-        # Those peers that are gateways.
-        self._gateways: list[Peer] = []
         self.stored_publishes = StoredPublishes(
             self.broker,
             self.retained_keys,
@@ -298,7 +270,7 @@ class Shard:
         KeyListing(realm_table, self.stored_publishes.conditional.waiting, self.inquiries)
         self.dealer = Dealer(
             number,
-            self._placement,
+            placement,
             self.peers.get,
             rpc,
             rng,
@@ -306,10 +278,10 @@ class Shard:
             self.budget,
             self.queue_quotas,
         )
-        self.registrar = Registrar(self.dealer, self._placement, self._other_shards, self.clock)
+        self.registrar = Registrar(self.dealer, placement, self._peers.other_shards, self.clock)
         RegistrationReports(self.dealer, self.inquiries)
         self.wills = Wills(self.journal)
-        fences = Fences(self._origin)
+        fences = Fences(self._peers)
         history_pages = HistoryPages(histories, self.budget)
         self._dispatcher = Dispatcher(
             self.peers,
@@ -329,12 +301,13 @@ class Shard:
             fences,
             self.definitions,
             self.budget,
-            self._outboxes,
+            self._peers.outboxes,
         )
         self._releases = Releases(self._dispatcher, self.budget)
         self._backlog = Backlog(self.peers, self._dispatcher, fences, self.budget)
         self.recovery = Recovery(
-            self.peers,
+            self._peers,
+            self.links,
             self._dispatcher,
             self.broker,
             self.subscriptions,
@@ -344,10 +317,11 @@ class Shard:
             self.wills,
             self.outcomes,
             fences,
-            now + terms.peer_timeout,
             self.budget,
             self._backlog,
             self.outbox,
+            terms,
+            now,
         )
         self.scheduler = Scheduler(
             self.budget,
@@ -363,47 +337,44 @@ class Shard:
                 history_pages,
             ],
         )
-        self._fences = fences
-        self._attached = AttachedGateways(self.links, terms)
-        self._departures = Departures(
+        self._membership = Membership(
+            self._peers,
+            self.links,
+            self._dispatcher,
+            self.subscriptions,
+            listeners,
+            self.retained_keys.owners,
+            self._unannounced,
+            self.stored_publishes.grants,
+            self.dealer,
+            self.registrar,
+            self.reducers,
+            self.definitions,
+            self.wills,
+            self.outcomes,
+            fences,
+            self.recovery,
+            self._releases,
             self.journal,
-            terms.heartbeat,
+            self.notices,
             running,
-            self._is_over,
-            self._forget,
-            self.outcomes.keep_gone,
+            terms,
         )
-        self._overloaded = False
-        self._disk_credit = min(DISK_CREDIT, terms.credit)
-        # Counted since the last report.
-        self._batches = self._frames = 0
+        self._monitoring = Monitoring(
+            self._peers,
+            self.links,
+            self.journal,
+            self.retained_keys,
+            self.stored_publishes,
+            self.dealer.invocations,
+            self.reducers,
+            self.tables,
+            self.outbox,
+        )
         running_now = running()
-        self._add_peers(gateways, running_now, now)
-        self._load(rows, running_now, now)
-        self._time_of_day.begin_at(self.clock.ceiling, now)
-        self.clock.advance(now + self._time_of_day.offset)
-        if self.clock.raise_ceiling():
-            self._store_ceiling()
-
-    def _add_peers(self, gateways: int, running: Collection[str], now: float) -> None:
-        """Add all peers that there must be. running: attached gateways, which come back.
-
-        A shard connects to the shards of higher numbers, and listens to all other peers.
-        """
-        for other in range(self._settings.shards):
-            if other != self.number:
-                self._add_peer(f"shard-{other}", now, connects=other > self.number)
-        for gateway in range(gateways):
-            self._add_peer(f"gateway-{gateway}", now)
-        for name in sorted(running):
-            self._add_peer(name, now)
-
-    def _load(
-        self, stored: Iterable[tuple[bytes, bytes]], running: Collection[str], now: float
-    ) -> None:
-        """Load the rows, and wait for the gateways that they name."""
-        for name, incarnation in load(
-            stored,
+        self._peers.add_all(gateways, running_now, now)
+        gateways_of_rows = load(
+            rows,
             self.clock,
             self.retained_keys,
             self._unannounced,
@@ -417,21 +388,12 @@ class Shard:
             self.definitions,
             self.tables,
             self.notices,
-        ):
-            peer = self.peers.get(name) or self._add_peer(name, now)
-            peer.may_repeat = True
-            if peer.kind is Kind.GATEWAY:
-                ended = peer.attached and name not in running
-                since = now - self._settings.attached_timeout if ended else now
-                self.links.await_incarnation(peer.link, incarnation, since)
-        gone = self.outcomes.gone
-        for name, incarnation in gone.items():
-            peer_of_name = self.peers.get(name)
-            if not (is_attached(name) or peer_of_name):
-                peer_of_name = self._add_peer(name, now)
-            if peer_of_name is not None:
-                peer_of_name.link.gone = incarnation
-        self._departures.load({name: gone[name] for name in gone if is_attached(name)})
+        )
+        self._membership.load(gateways_of_rows, running_now, now)
+        self._time_of_day.begin_at(self.clock.ceiling, now)
+        self.clock.advance(now + self._time_of_day.offset)
+        if self.clock.raise_ceiling():
+            self._store_ceiling()
 
     def _tell_time(self, wall: float, now: float) -> None:
         why = self._time_of_day.tell(wall, now)
@@ -441,61 +403,6 @@ class Shard:
     def _store_ceiling(self) -> None:
         self._ceiling_ticket = self.journal.ticket
         self.journal.keep(CEILING, encode_row(self.clock.ceiling))
-
-    def _add_peer(self, name: str, now: float, *, connects: bool = False) -> Peer:
-        identity = self._identity if name.startswith("shard-") else 0
-        link = self.links.add(name, now, connects=connects, identity=identity)
-        peer = self.peers[name] = Peer(link)
-        self._outboxes.add(peer)
-        if peer.kind is Kind.GATEWAY:
-            self._gateways.append(peer)
-        if peer.attached:
-            self._attached.add(peer)
-            link.missed = self.recovery.synced
-            link.hold_credit = self._overloaded
-        return peer
-
-    def _newcomer(self, batch: Batch, now: float) -> Peer | None:
-        """Return the peer of a batch whose sender is not known; None: it is not let in."""
-        name = batch.source
-        if is_attached(name) and not self.links.knocks(batch, self._departures.gone(name)):
-            return None
-        return self._add_peer(name, now)
-
-    def _origin(self, name: str) -> Peer | None:
-        """Return the peer that a fence names; None: nothing is to come of it.
-
-        An attached gateway that runs is known: its clients come in after it is linked here.
-        """
-        peer = self.peers.get(name)
-        if peer is not None or is_attached(name):
-            return peer
-        return self._add_peer(name, 0.0)
-
-    def _is_over(self, name: str) -> bool:
-        """Whether nothing waits for that attached gateway, which is gone, or for its sessions."""
-        peer = self.peers[name]
-        busy = self.recovery.busy or self._releases.busy or not self.recovery.synced
-        waits = peer.waiting or peer.resent or peer.fence_queries or not peer.deliveries.idle
-        sessions = self.wills.sessions_of(name) or (
-            self.retained_keys.owners.sessions_of_other_incarnations(name, 0)
-        )
-        return peer.gone and not (busy or waits or sessions)
-
-    def _forget(self, name: str) -> None:
-        """Keep nothing of that attached gateway."""
-        peer = self.peers.pop(name)
-        self._attached.remove(peer)
-        self.links.forget(name)
-        self._outboxes.remove(peer)
-        self._gateways.remove(peer)
-        self.subscriptions.forget(peer)
-        self.wills.forget(peer)
-        self.retained_keys.owners.forget(name)
-        self.notices.append(("forgotten", {"peer": name}))
-
-    def _other_shards(self) -> list[Peer]:
-        return [peer for peer in self.peers.values() if peer.kind is Kind.SHARD]
 
     @property
     def incarnation(self) -> int:
@@ -516,7 +423,7 @@ class Shard:
 
         size: bytes on the wire. now: monotonic seconds; wall: seconds since 1970.
         """
-        peer = self.peers.get(batch.source) or self._newcomer(batch, now)
+        peer = self.peers.get(batch.source) or self._membership.newcomer(batch, now)
         if peer is None:
             return
         frames = self.links.receive(peer.link, batch, size, now)
@@ -532,8 +439,8 @@ class Shard:
         self.stored_publishes.grants.confirmed(peer)
         self._unannounced.confirmed(peer)
         if frames:
-            self._batches += 1
-            self._frames += len(frames)
+            self._monitoring.batches += 1
+            self._monitoring.frames += len(frames)
             self._tell_time(wall, now)
             self.clock.advance(now + self._time_of_day.offset)
             if self.clock.raise_ceiling():
@@ -546,103 +453,23 @@ class Shard:
             if dispatcher.stirred:
                 self.deadline.by(self.retained_keys.next_expiry - self._time_of_day.offset)
 
-    # Peers come and go
+    # Links, and so the peers (a `LinkOwner`)
 
     def link_opened(self, link: Link, before: int, now: float) -> None:
-        """Begin a new pair with the peer. before: its incarnation in the last pair; 0: unknown."""
-        self._dispatcher.stirred = True
-        peer = self.peers[link.peer]
-        if peer.attached:
-            self._departures.returned(peer.name)
-        known = before == link.peer_incarnation
-        # Another numbering has begun if the peer has another identity.
-        peer.applied = min(peer.applied, link.watermark)
-        self._drop_replayed_state(peer)
-        if not known and before:
-            self._drop_incarnation(peer)
-        self.outcomes.link_opened(peer)
-        owners = self.retained_keys.owners
-        self.recovery.end_sessions(
-            owners.sessions_of_other_incarnations(peer.name, peer.incarnation)
-        )
-        owners.link_opened(peer.name)
-        self.wills.link_opened(peer, known=known)
-        peer.settled = 0
-        self.subscriptions.link_opened(peer)
-        link.resume(self._announcements(peer.kind))
-        peer.deliveries.link_opened()
-        if self.journal.failing and peer.kind is Kind.GATEWAY:
-            peer.reply(StoreFailure(self.journal.failing))
-
-    def _announcements(self, to: Kind) -> list[Frame]:
-        if to is Kind.SHARD:
-            return [*self.registrar.announcements(), *self.reducers.announcements()]
-        listening = self._listeners.announcements() if to is Kind.COORDINATOR else []
-        return [*self.definitions.announcements(), *listening]
+        """Begin a new pair with the peer."""
+        self._membership.link_opened(link, before)
 
     def link_broken(self, link: Link, now: float) -> None:
-        """Drop the state that the peer replays if it comes back."""
-        self._dispatcher.stirred = True
-        self._drop_replayed_state(self.peers[link.peer])
+        """End the pair with the peer, which may come back."""
+        self._membership.link_broken(link)
 
     def peer_gone(self, link: Link, now: float) -> None:
-        """Drop everything of the peer's incarnation, and end its sessions.
-
-        A gateway is not let in again in this incarnation, because its clients would go on as if
-        they still had their locks.
-        """
-        self._dispatcher.stirred = True
-        peer = self.peers[link.peer]
-        self._drop_incarnation(peer)
-        if peer.kind is Kind.GATEWAY:
-            link.disown()
-        if peer.attached:
-            self._departures.left(peer.name, link.gone)
-            self.recovery.attached_gone(now)
-        elif peer.kind is Kind.GATEWAY:
-            self.outcomes.keep_gone(peer.name, link.gone)
+        """End the sessions of the peer, which will not come back."""
+        self._membership.peer_gone(link, now)
 
     def connection_lost(self, name: str, now: float) -> None:
         """End the pair with that peer, to which the connection is broken."""
         self.links.connection_lost(name, now)
-
-    def _drop_replayed_state(self, peer: Peer) -> None:
-        """Drop the state that the peer replays if it comes back."""
-        peer.synced = peer.caught_up = False
-        self._dispatcher.link_broken(peer)
-        if peer.waiting:
-            # These frames are not handled: the peer resends reliable ones, but not calls.
-            for arrival in peer.waiting:
-                for frame in arrival.frames:
-                    if type(frame) is Forward:
-                        self.dealer.refuse_forwarded(frame, peer.name)
-            peer.waiting.clear()
-            peer.resent.clear()
-            peer.link.watermark = peer.applied
-        for session in self.dealer.invocations.callers_of(peer):
-            self.dealer.session_ended(peer, session)
-        for session in self.registrar.sessions_of(peer):
-            self.registrar.session_ended(session)
-        self.reducers.link_broken(peer)
-        if peer.kind is Kind.SHARD:
-            self.registrar.link_broken(int(peer.name.partition("-")[2]))
-        self.dealer.link_broken(peer)
-        peer.fence_queries.extend(peer.deliveries.link_broken())
-
-    def _drop_incarnation(self, peer: Peer) -> None:
-        """Drop everything of an incarnation that will not come back, and end its sessions."""
-        self.subscriptions.peer_gone(peer)
-        if peer.kind is not Kind.SHARD:
-            # What waits for a shard is in the outbox, and so for its next incarnation.
-            peer.link.peer_gone()
-        peer.deliveries.peer_gone()
-        self.outcomes.peer_gone(peer)
-        self.stored_publishes.grants.peer_gone(peer)
-        self.reducers.instances.peer_gone(peer)
-        self._unannounced.peer_gone(peer)
-        owning = self.retained_keys.owners.sessions_of_other_incarnations(peer.name, 0)
-        self.recovery.end_sessions([*owning, *self.wills.sessions_of(peer.name)])
-        self._fences.answer(peer)
 
     # The store
 
@@ -664,7 +491,7 @@ class Shard:
 
     def _store_failure(self, why: str) -> None:
         self._dispatcher.stirred = True
-        self._tell_gateways(StoreFailure(why))
+        self._peers.tell_gateways(StoreFailure(why))
         self.notices.append(("store_failed", {"reason": why}) if why else ("store_recovered", {}))
 
     # Time and out
@@ -679,37 +506,19 @@ class Shard:
         self.reducers.tick(now)
         if self.recovery.synced:
             self.stored_publishes.ended_keys.expire(now + self._time_of_day.offset)
-        if self.recovery.until is not None and now >= self._sync_due(now, self.recovery.until):
-            self.recovery.end(now)
+        self.recovery.tick(now)
         self.links.tick(now)
-        self._departures.tick(now)
+        self._membership.tick(now)
         due = [
             self.links.next_tick(),
             self.dealer.invocations.next_timeout(),
             self.journal.next_tick(),
             self.reducers.next_due,
+            self.recovery.next_due(now),
         ]
         if self.recovery.synced:
             due.append(self.retained_keys.next_expiry - self._time_of_day.offset)
-        if self.recovery.until is not None:
-            due.append(self._sync_due(now, self.recovery.until))
         self.deadline.at = min(due)
-
-    def _sync_due(self, now: float, until: float) -> float:
-        """Return when the sync ends, although some peers have not replayed.
-
-        The time in which this shard stood still does not count, and peers that work are waited for
-        `WAITED_FOR` times as long.
-        """
-        due = until + self.links.stood_still
-        if now < due or now >= due + (WAITED_FOR - 1) * self._settings.peer_timeout:
-            return due
-        working = any(
-            not peer.synced and self.links.is_working(peer.link, now)
-            for peer in self.peers.values()
-            if self.recovery.awaits(peer)
-        )
-        return now + self._settings.heartbeat if working else due
 
     def flush(self, now: float) -> list[tuple[str, bytes]]:
         """Return (peer, batch) for each peer that is to be sent something; call once a turn."""
@@ -718,7 +527,7 @@ class Shard:
         else:
             self.budget.begin_turn()
         self.retained_keys.realms.documents.clear()
-        self._limit_credit(now)
+        self._peers.limit_credit(now)
         return self.links.flush(now)
 
     @property
@@ -740,67 +549,15 @@ class Shard:
         self._dispatcher.stirred = waits or self.tables.aggregates.has_due
         self.stored_publishes.settled.announce_regularly(self.peers.values())
 
-    def _tell_gateways(self, frame: Frame) -> None:
-        for gateway in self._gateways:
-            gateway.reply(frame)
-
-    def _limit_credit(self, now: float) -> None:
-        """Give no credit to any gateway while one of them, or the store, is behind.
-
-        One that is attached holds back itself only. Gateways without credit stop reading from
-        publishers, but always read from shards, and shards read from all peers. So no circle of
-        processes can wait for each other.
-        """
-        credit = self._settings.credit
-        overloaded = self.journal.waiting > (credit if self.journal.failing else self._disk_credit)
-        for gateway in self._gateways:
-            if gateway.link.in_flight > credit and not gateway.attached:
-                overloaded = True
-        if overloaded is not self._overloaded:
-            self._overloaded = overloaded
-            for gateway in self._gateways:
-                gateway.link.hold_credit = overloaded
-                gateway.link.acknowledge_soon()
-        self._attached.limit_credit(overloaded=overloaded, now=now)
+    # What is told
 
     def send_report(self, now: float, usage: Usage = NO_USAGE) -> None:
         """Send the metrics to the coordinator."""
         coordinator = self.peers.get("coordinator")
         if coordinator is not None:
-            refusals = self.stored_publishes.refusals
-            counters = Counter(
-                {
-                    "batches": self._batches,
-                    "frames": self._frames,
-                    "dropped": refusals.dropped,
-                    "limit_exceeded": refusals.limit_exceeded,
-                    **self.reducers.take_counts(),
-                    **self.tables.take_counts(),
-                    **usage.counters(),
-                }
-            )
-            self._batches = self._frames = 0
-            refusals.dropped = refusals.limit_exceeded = 0
-            for limit_counts in self._limit_counts():
-                # Added up: calls and publishes may have exceeded the same limit.
-                counters.update(limit_counts.take())
-            gauges = {
-                "keys": self.retained_keys.keys_held,
-                "waiting_publishes": len(self.stored_publishes.conditional.waiting),
-                "queue_depth": self.dealer.invocations.kept.queued,
-                **self.reducers.gauges(),
-                "outbox_bytes": self.outbox.total,
-                "store_failing": int(bool(self.journal.failing)),
-                **usage.gauges(),
-            }
-            times = {"commit_seconds": self.journal.commit_times.take()}
-            report = Report(counters, gauges, {}, times)
+            report = self._monitoring.report(usage)
             self.totals.add(report, now)
             coordinator.reply(report)
-
-    def _limit_counts(self) -> tuple[LimitCounts, ...]:
-        publishes = self.stored_publishes.refusals.limit_counts
-        return publishes, self.dealer.invocations.limit_counts, self.reducers.instances.limit_counts
 
     def trace(self, tracer: Tracer) -> None:
         """Let a tracer see all frames that come and go."""
@@ -808,25 +565,4 @@ class Shard:
 
     def health(self) -> dict[str, object]:
         """Return the state for health checks, in the form of `Node.health`."""
-        peers = self.links.states()
-        syncing = not self.recovery.synced
-        linked = all(is_open for name, is_open in peers.items() if not is_attached(name))
-        well = linked and not self.journal.failing
-        status = "unavailable" if syncing else "ok" if well else "degraded"
-        trouble: dict[str, object] = {}
-        if self.journal.failing:
-            trouble["store"] = self.journal.failing
-        refused = Counter[str]()
-        for counts in self._limit_counts():
-            refused.update(counts.totals())
-        if refused:
-            trouble["refused"] = dict(refused)
-        return {
-            "name": self.name,
-            "status": status,
-            "links": peers,
-            "keys": self.retained_keys.keys_held,
-            "waiting_publishes": len(self.stored_publishes.conditional.waiting),
-            "queued_calls": self.dealer.invocations.kept.queued,
-            **trouble,
-        }
+        return {"name": self.name, **self._monitoring.health()}

@@ -33,6 +33,9 @@ from fox_shard.backplane.frames import (
     SyncEnd,
     Will,
 )
+from fox_shard.backplane.links import Links
+from fox_shard.backplane.terms import LinkSettings
+from fox_shard.deadline import NEVER
 from fox_shard.shard.backlog import Backlog
 from fox_shard.shard.budget import Budget
 from fox_shard.shard.dispatch import Dispatcher
@@ -42,6 +45,7 @@ from fox_shard.shard.links.fences import Fences
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.links.outcomes import Outcomes
 from fox_shard.shard.links.peer import Kind, Peer
+from fox_shard.shard.links.peers import Peers
 from fox_shard.shard.publishing.stored import StoredPublishes
 from fox_shard.shard.pubsub.broker import Broker
 from fox_shard.shard.pubsub.subscriptions import Subscriptions
@@ -63,6 +67,9 @@ STATE = (
 """The frames of which a replay consists; they are handled at once, even during the sync."""
 
 
+WAITED_FOR = 6
+"""How many times `peer_timeout` a shard waits for the replay of a peer that works but is busy."""
+
 SESSION_UNITS = 4
 """Units of the turn's budget for the end of a session, besides those of its keys and wills."""
 
@@ -71,8 +78,8 @@ SESSION_UNITS = 4
 class Recovery:
     """The recovery of one shard.
 
-    until: when the sync ends at the latest (monotonic seconds); None: no peer is waited for any
-    more. synced: whether what that end consists of has been done, too.
+    until: when the sync ends (monotonic seconds), unless it waits longer for peers that work; None:
+    no peer is waited for any more. synced: whether what that end consists of has been done, too.
     """
 
     __slots__ = (
@@ -83,22 +90,24 @@ class Recovery:
         "_dispatcher",
         "_ending",
         "_fences",
+        "_links",
         "_now",
         "_outbox",
         "_outcomes",
         "_owners",
         "_peers",
         "_reducers",
+        "_settings",
         "_stored_publishes",
         "_subscriptions",
         "_wills",
-        "synced",
         "until",
     )
 
     def __init__(
         self,
-        peers: dict[str, Peer],
+        peers: Peers,
+        links: Links,
         dispatcher: Dispatcher,
         broker: Broker,
         subscriptions: Subscriptions,
@@ -108,16 +117,19 @@ class Recovery:
         wills: Wills,
         outcomes: Outcomes,
         fences: Fences,
-        until: float,
         budget: Budget,
         backlog: Backlog,
         outbox: ShardOutbox,
+        settings: LinkSettings,
+        now: float,
     ) -> None:
-        """peers: all peers, by name. until: see the class. budget: the turn's."""
+        """budget: the turn's. now: when the shard starts."""
         self._backlog = backlog
         self._outbox = outbox
         self._budget = budget
         self._peers = peers
+        self._links = links
+        self._settings = settings
         self._dispatcher = dispatcher
         self._broker = broker
         self._subscriptions = subscriptions
@@ -127,8 +139,7 @@ class Recovery:
         self._wills = wills
         self._outcomes = outcomes
         self._fences = fences
-        self.until: float | None = until
-        self.synced = False
+        self.until: float | None = now + settings.peer_timeout
         # Sessions that were found to have ended; they end with the sync or after it.
         self._ending: deque[int] = deque()
         # What is done for peers whose replays have ended, a step at a time; and the time of a step.
@@ -165,9 +176,14 @@ class Recovery:
         self._wills.sync_ended(peer)
         self.end_sessions(self._owners.sync_ended(peer.name))
 
+    @property
+    def synced(self) -> bool:
+        """Whether the sync has ended."""
+        return self._peers.synced
+
     def _end_if_complete(self, now: float) -> None:
-        if all(peer.synced for peer in self._peers.values() if self.awaits(peer)):
-            self.end(now)
+        if all(peer.synced for peer in self._peers.by_name.values() if self.awaits(peer)):
+            self._end_now(now)
 
     @staticmethod
     def awaits(peer: Peer) -> bool:
@@ -179,10 +195,33 @@ class Recovery:
         if self.until is not None:
             self._end_if_complete(now)
 
-    def end(self, now: float) -> None:
+    def tick(self, now: float) -> None:
+        """End the sync if it is due."""
+        if now >= self.next_due(now):
+            self._end_now(now)
+
+    def next_due(self, now: float) -> float:
+        """Return when the sync ends, although some peers have not replayed; NEVER: it has ended.
+
+        The time in which this shard stood still does not count, and peers that work are waited for
+        `WAITED_FOR` times as long.
+        """
+        if self.until is None:
+            return NEVER
+        due, settings = self.until + self._links.stood_still, self._settings
+        if now < due or now >= due + (WAITED_FOR - 1) * settings.peer_timeout:
+            return due
+        working = any(
+            not peer.synced and self._links.is_working(peer.link, now)
+            for peer in self._peers.by_name.values()
+            if self.awaits(peer)
+        )
+        return now + settings.heartbeat if working else due
+
+    def _end_now(self, now: float) -> None:
         """Wait for no other peer, and begin to end the sync."""
         self.until = None
-        peers = [peer for peer in self._peers.values() if peer.synced]
+        peers = [peer for peer in self._peers.by_name.values() if peer.synced]
         self._catching_up.append(self._end(Resent(peers, self._outcomes)))
         self.go_on(now)
 
@@ -195,8 +234,8 @@ class Recovery:
             # Before waiters are let through: those of ended sessions must not be.
             self._end_session()
             yield
-        self.synced = self._fences.synced = True
-        for peer in self._peers.values():
+        self._peers.synced = True
+        for peer in self._peers.by_name.values():
             if not (peer.synced or peer.link.open):
                 peer.link.missed = True
                 self._fences.answer(peer)

@@ -4,11 +4,11 @@ Owns: the queries about peers that have yet to replay or to come back. Never: th
 `deliveries`).
 """
 
-from collections.abc import Callable
 from typing import final
 
 from fox_shard.backplane.frames import FencePassed, FenceQuery
 from fox_shard.shard.links.peer import Peer
+from fox_shard.shard.links.peers import Peers
 from fox_shard.topics.ids import MAX_ID
 
 
@@ -16,18 +16,12 @@ from fox_shard.topics.ids import MAX_ID
 class Fences:
     """The fence queries of one shard that wait for a batch, a replay, or a peer's return."""
 
-    __slots__ = ("_asked", "_peer", "synced")
+    __slots__ = ("_asked", "_peers")
 
-    def __init__(self, peer: Callable[[str], Peer | None]) -> None:
-        """peer: returns the peer of a name, and makes one if the name is new.
-
-        None: the name was that of an attached gateway of which nothing is to come.
-        """
-        self._peer = peer
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
         # Queries in the batch that is being handled, with the peers that sent them.
         self._asked: list[tuple[Peer, FenceQuery]] = []
-        # Whether the sync has ended, so that no absent peer is expected to replay.
-        self.synced = False
 
     def ask(self, asker: Peer, ask: FenceQuery) -> None:
         """Take a query, which may be about the very batch that contains the query."""
@@ -37,12 +31,12 @@ class Fences:
         """Pass on the queries of the present batch, now that all its effects are known."""
         asked, self._asked = self._asked, []
         for asker, ask in asked:
-            origin = self._peer(ask.origin)
+            origin = self._peers.expected(ask.origin)
             if origin is None:
                 asker.reply(FencePassed(ask.origin, ask.epoch, MAX_ID))
                 continue
             origin.fence_queries.append((asker.link, ask))
-            absent = self.synced and origin.gone
+            absent = self._peers.synced and origin.gone
             if absent or (origin.caught_up and not origin.waiting):
                 self.answer(origin)
 

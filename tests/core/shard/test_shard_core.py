@@ -47,7 +47,7 @@ from fox_shard.backplane.frames import (
     encode,
 )
 from fox_shard.backplane.terms import LinkEvent
-from fox_shard.shard.core import WAITED_FOR
+from fox_shard.shard.recovery import WAITED_FOR
 from fox_shard.topics.ids import MAX_ID
 
 

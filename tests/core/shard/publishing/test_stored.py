@@ -25,7 +25,7 @@ from fox_shard.backplane.frames import (
     Will,
 )
 from fox_shard.shard import rows
-from fox_shard.shard.core import DISK_CREDIT
+from fox_shard.shard.links.peers import DISK_CREDIT
 from fox_shard.store.journal import RETRY
 from fox_shard.topics.ids import MAX_ID
 
