@@ -102,7 +102,7 @@ class AuthorizerChecks:
     def check_done(self) -> None:
         """Check that all that has reached the shards was allowed, and asked about."""
         since, self._checked = self._checked, self._world.now
-        latest = takewhile(lambda entry: entry[0] >= since, reversed(self._world.trace))
+        latest = takewhile(lambda entry: entry[0] >= since, reversed(self._world.trace.entries))
         for _, process, batch in reversed(list(latest)):
             if isinstance(batch, Batch) and process.startswith("shard"):
                 for frame in batch.frames if batch.source.startswith("gateway") else ():

@@ -13,7 +13,6 @@ from msgspec import json
 
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Role
-from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.testing.authorizer_checks import (
     FAILED,
@@ -297,9 +296,8 @@ class Cast:
         self.checks.check_kept()
         self.checks.check_own_requests(self.authorizers)
         check_invocation_order(world, run.wamp_clients, run.wamp_clients)
-        for node in world.nodes.values():
-            if isinstance(node, Gateway):
-                world.check(not len(node.consultations), f"{node.name} still consults")
+        for gateway in world.gateway_cores:
+            world.check(not len(gateway.consultations), f"{gateway.name} still consults")
         run.leave([*(one.client for one in self.authorizers), *self.others])
 
     def _serve_again(self) -> None:

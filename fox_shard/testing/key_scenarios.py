@@ -8,7 +8,6 @@ from functools import partial
 from random import Random
 from typing import Any, final
 
-from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import random_fault, recover, relink
 from fox_shard.testing.quiet import become_quiet
@@ -192,10 +191,9 @@ def weak_keys(seed: int) -> None:
         if not client.closed and client not in gone:
             client.drop()
     become_quiet(world)
-    for node in world.nodes.values():
-        if isinstance(node, Shard):
-            world.check(node.retained_keys.owners.idle, f"{node.name} knows of owners")
-            world.check(not node.retained_keys.keys_held, f"{node.name} has keys")
+    for shard in world.shard_cores:
+        world.check(shard.retained_keys.owners.idle, f"{shard.name} knows of owners")
+        world.check(not shard.retained_keys.keys_held, f"{shard.name} has keys")
 
 
 def _own(client: WampClient, number: int, rng: Random) -> None:

@@ -15,7 +15,6 @@ from typing import Any, final
 from msgspec import json
 
 from fox_shard.config import Gateway, Keys, RealmLimits, share
-from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import fail_disk, kill_a_shard, relink
 from fox_shard.testing.filler import EXCEEDED, Filler
@@ -222,7 +221,7 @@ def _faults(run: Run) -> list[list[Action]]:
 
 def _check_room(world: World) -> None:
     """Check that no process has more of the realm than its share, if it runs."""
-    for shard in _shards(world):
+    for shard in world.shard_cores:
         quota = shard.retained_keys.realms["realm1"].keys.quota
         keys = share(REALM.max_keys, world.terms.shards)
         size = share(REALM.max_key_bytes, world.terms.shards)
@@ -242,7 +241,7 @@ def _check_values(run: Run, fillers: list[Filler]) -> None:
     expected = {topic: value for one in values for topic, value in one.items()}
     found = {
         topic: json.decode(key.publish.args)[0]
-        for shard in _shards(world)
+        for shard in world.shard_cores
         for realm in (shard.retained_keys.realms["realm1"],)
         for topic in realm.keys.topics(Pattern.wamp("key", "prefix"))
         if (key := realm.keys.get(topic)) is not None
@@ -305,13 +304,9 @@ def _modest(run: Run) -> list[list[Action]]:
     return parts
 
 
-def _shards(world: World) -> list[Shard]:
-    return [node for node in world.nodes.values() if isinstance(node, Shard)]
-
-
 def _check_shards(world: World, greedy: list[Greedy]) -> None:
     """Check that the shards hold what was granted, and no more than the limits allow."""
-    shards = _shards(world)
+    shards = world.shard_cores
     waiting = sum(len(shard.stored_publishes.conditional.waiting) for shard in shards)
     known = sum(len(one.unanswered("wait")) for one in greedy)
     world.check(waiting == known, f"{waiting} publishes wait, and {known} were not answered")
@@ -350,7 +345,7 @@ def _check_granted(world: World, greedy: list[Greedy]) -> None:
         names = {f"greedy.{name}" for name in one.granted("register")}
         registered = {
             procedure
-            for shard in _shards(world)
+            for shard in world.shard_cores
             for realm in shard.dealer.realms.values()
             for procedure in realm.exact
             if procedure.startswith(f"greedy.{one.name}.")
@@ -362,7 +357,7 @@ def _check_granted(world: World, greedy: list[Greedy]) -> None:
 def _check_nothing_is_kept(world: World) -> None:
     """Check that nothing is left of the greedy clients, so that others have all room again."""
     become_quiet(world)
-    for shard in _shards(world):
+    for shard in world.shard_cores:
         world.check(shard.retained_keys.owners.idle, f"{shard.name} knows of owners")
         world.check(not shard.retained_keys.keys_held, f"{shard.name} has keys")
         waiting = len(shard.stored_publishes.conditional.waiting)

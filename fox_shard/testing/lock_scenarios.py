@@ -13,7 +13,6 @@ from random import Random
 from typing import Any, final
 
 from fox_shard.shard import rows
-from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import fail_disk, kill_a_shard, random_fault, relink
 from fox_shard.testing.quiet import become_quiet
@@ -257,10 +256,9 @@ def _check_holds(world: World, holds: list[Hold]) -> None:
 
 
 def _check_that_nothing_waits(world: World) -> None:
-    for node in world.nodes.values():
-        if isinstance(node, Shard):
-            world.check(not node.retained_keys.keys_held, f"{node.name} has keys", LOCKS)
-            world.check(node.retained_keys.owners.idle, f"{node.name} knows of owners")
-            world.check(not node.health()["waiting_publishes"], f"somebody waits at {node.name}")
-            left = [key for key in world.disks[node.name].rows if key[:1] == rows.WAITER]
-            world.check(not left, f"{node.name} has stored waiters: {left}")
+    for shard in world.shard_cores:
+        world.check(not shard.retained_keys.keys_held, f"{shard.name} has keys", LOCKS)
+        world.check(shard.retained_keys.owners.idle, f"{shard.name} knows of owners")
+        world.check(not shard.health()["waiting_publishes"], f"somebody waits at {shard.name}")
+        left = [key for key in world.disks[shard.name].rows if key[:1] == rows.WAITER]
+        world.check(not left, f"{shard.name} has stored waiters: {left}")

@@ -33,8 +33,7 @@ def problems(world: World) -> Iterator[str]:
     """Yield a sentence for each violated invariant."""
     if not world.linked:
         yield f"not all was linked: {[node.health() for node in world.nodes.values()]}"
-    shards = [node for node in world.nodes.values() if isinstance(node, Shard)]
-    gateways = [node for node in world.nodes.values() if isinstance(node, Gateway)]
+    shards, gateways = world.shard_cores, world.gateway_cores
     for shard in shards:
         yield from _of_shard(shard)
         yield from _of_store(shard, world.disks[shard.name].rows)
@@ -188,16 +187,15 @@ def _of_both(gateway: Gateway, shard: Shard) -> Iterator[str]:
 
 def check_no_calls_left(world: World) -> None:
     """Check that all calls have ended, at their callees too. Raises AssertionError."""
-    for node in world.nodes.values():
-        if isinstance(node, Shard) and not node.dealer.idle:
-            raise AssertionError(world.report(f"{node.name} has calls that nobody waits for"))
-        if isinstance(node, Gateway):
-            if not (node.calls.idle and node.registrations.idle and node.inquiries.idle):
-                raise AssertionError(world.report(f"{node.name} still has something of calls"))
-            for session in node.sessions.values():
-                if session.calls or session.invocations:
-                    what = f"{node.name}: session {session.id} has {session.calls} calls, "
-                    raise AssertionError(world.report(f"{what}{session.invocations} invocations"))
+    for shard in world.shard_cores:
+        world.check(shard.dealer.idle, f"{shard.name} has calls that nobody waits for")
+    for gateway in world.gateway_cores:
+        idle = gateway.calls.idle and gateway.registrations.idle and gateway.inquiries.idle
+        world.check(idle, f"{gateway.name} still has something of calls")
+        for session in gateway.sessions.values():
+            what = f"{session.calls} calls, {session.invocations} invocations"
+            none = not (session.calls or session.invocations)
+            world.check(none, f"{gateway.name}: session {session.id} has {what}")
 
 
 def check_nothing_left(world: World) -> None:
@@ -205,20 +203,25 @@ def check_nothing_left(world: World) -> None:
 
     Raises AssertionError with the trace.
     """
-    for node in world.nodes.values():
-        left = []
-        if isinstance(node, Shard):
-            left = [
-                name
-                for name, peer in node.peers.items()
-                if peer.kind is Kind.GATEWAY and node.subscriptions.of(peer)
-            ]
-            left += [
-                f"{realm} procedures"
-                for realm, procedures in node.dealer.realms.items()
-                if procedures.by_text or procedures.announced()
-            ]
-        elif isinstance(node, Gateway):
-            left = [f"session {session}" for session in node.sessions]
-        if left:
-            raise AssertionError(world.report(f"{node.name} kept {left}"))
+    for shard in world.shard_cores:
+        left = [
+            name
+            for name, peer in shard.peers.items()
+            if peer.kind is Kind.GATEWAY and shard.subscriptions.of(peer)
+        ]
+        left += [
+            f"{realm} procedures"
+            for realm, procedures in shard.dealer.realms.items()
+            if procedures.by_text or procedures.announced()
+        ]
+        world.check(not left, f"{shard.name} kept {left}")
+    for gateway in world.gateway_cores:
+        world.check(not gateway.sessions, f"{gateway.name} kept {list(gateway.sessions)}")
+
+
+def reducers_are_idle(world: World) -> bool:
+    """Whether no event waits for a reducer at any shard that is running."""
+    return all(
+        shard.reducers.idle and not any(one.arrivals for one in shard.reducers.catalog)
+        for shard in world.shard_cores
+    )

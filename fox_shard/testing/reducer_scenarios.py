@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 from fox_shard.config import Reducer, Reducers
-from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import (
     fail_disk,
@@ -23,7 +22,7 @@ from fox_shard.testing.faults import (
     sever,
 )
 from fox_shard.testing.publishers import publishing
-from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.quiet import become_quiet, reducers_are_idle
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.records import PublicationRecord
 from fox_shard.testing.reducing_client import SKIPPED, ReducingClient
@@ -136,21 +135,13 @@ class _Fold:
         world = self.run.world
         relink(world)
         world.run_until(lambda: all(one.registered for one in self.instances))
-        world.run_until(lambda: self._folded, 200)
+        world.run_until(lambda: reducers_are_idle(world), 200)
         become_quiet(world)
         self._check()
         for one in self.instances:
             one.leave()
         become_quiet(world)
         self.run.leave()
-
-    @property
-    def _folded(self) -> bool:
-        shards = [node for node in self.run.world.nodes.values() if isinstance(node, Shard)]
-        return all(
-            shard.reducers.idle and not any(one.arrivals for one in shard.reducers.catalog)
-            for shard in shards
-        )
 
     # Checks
 

@@ -11,7 +11,6 @@ from typing import Any, Final, final
 
 from fox_shard.backplane.frames import ActiveTables, DefineTables
 from fox_shard.errors import Unavailable
-from fox_shard.shard.core import Shard
 from fox_shard.tables.schema import TableSet
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import kill, random_fault, recover
@@ -150,9 +149,9 @@ def _check(run: Run, setters: list[Setter]) -> None:
     world.run_until(lambda: not any(setter.waits for setter in setters), 20)
     recover(world)
     become_quiet(world)
-    shards = [node for node in world.nodes.values() if isinstance(node, Shard)]
     schemas = {
-        (shard.definitions.version_of(REALM), shard.definitions.of(REALM).text) for shard in shards
+        (shard.definitions.version_of(REALM), shard.definitions.of(REALM).text)
+        for shard in world.shard_cores
     }
     world.check(len(schemas) == 1, "the shards work by different schemas")
     ((last, text),) = schemas
@@ -169,7 +168,7 @@ def _check(run: Run, setters: list[Setter]) -> None:
         world.check(text == _text(known[last]), f"version {last} is another schema")
     told = {
         frame.text
-        for _, _, batch in world.trace
+        for _, _, batch in world.trace.entries
         if not isinstance(batch, str)
         for frame in batch.frames
         if isinstance(frame, ActiveTables | DefineTables)

@@ -10,7 +10,6 @@ from random import Random
 from typing import Any, Final, final
 
 from fox_shard.documents.payloads import document
-from fox_shard.gateway.core import Gateway
 from fox_shard.shard.core import Shard
 from fox_shard.tables.schema import TableSet
 from fox_shard.tables.table import Document
@@ -189,14 +188,14 @@ def _begin(seed: int) -> tuple[Run, Publishers, Random]:
     run = Run(world)
     run.smooth = False
     publishers = Publishers(run, rng.choice((3, 30)))
-    world.run_until(lambda: all(_has_tables(node) for node in world.nodes.values()))
+    world.run_until(lambda: _all_have_tables(world))
     return run, publishers, rng
 
 
-def _has_tables(node: object) -> bool:
-    if isinstance(node, Gateway):
-        return bool(node.realms[REALM].tables)
-    return not isinstance(node, Shard) or bool(node.definitions.of(REALM))
+def _all_have_tables(world: World) -> bool:
+    return all(gateway.realms[REALM].tables for gateway in world.gateway_cores) and all(
+        shard.definitions.of(REALM) for shard in world.shard_cores
+    )
 
 
 def aggregates_of_rows(seed: int) -> None:

@@ -9,11 +9,10 @@ from functools import partial
 from random import Random
 
 from fox_shard.config import Reducers, Webhook
-from fox_shard.shard.core import Shard
 from fox_shard.testing.clients import WampClient
 from fox_shard.testing.faults import fail_disk, kill, kill_a_shard, random_fault, relink
 from fox_shard.testing.publishers import publishing
-from fox_shard.testing.quiet import become_quiet
+from fox_shard.testing.quiet import become_quiet, reducers_are_idle
 from fox_shard.testing.recording_client import RecordingClient
 from fox_shard.testing.reducing_client import ReducingClient, Shown
 from fox_shard.testing.run import Action, Run
@@ -87,7 +86,7 @@ class _Posting:
         world = self.run.world
         relink(world)
         world.run_until(lambda: all(one.registered for one in self.workers))
-        world.run_until(lambda: self._nothing_waits, 200)
+        world.run_until(lambda: reducers_are_idle(world), 200)
         become_quiet(world)
         self._check_posted()
         self._check_order()
@@ -96,14 +95,6 @@ class _Posting:
             one.leave()
         become_quiet(world)
         self.run.leave()
-
-    @property
-    def _nothing_waits(self) -> bool:
-        shards = [node for node in self.run.world.nodes.values() if isinstance(node, Shard)]
-        return all(
-            shard.reducers.idle and not any(one.arrivals for one in shard.reducers.catalog)
-            for shard in shards
-        )
 
     # Checks
 

@@ -17,7 +17,7 @@ from typing import final
 import msgspec
 
 from fox_shard.backplane.attached import is_attached, name_of
-from fox_shard.backplane.frames import Batch, Hello, Report, SyncEnd, encode
+from fox_shard.backplane.frames import encode
 from fox_shard.backplane.node import Node
 from fox_shard.backplane.parcel import batch_of
 from fox_shard.backplane.terms import LinkSettings
@@ -37,6 +37,7 @@ from fox_shard.shard.core import Shard
 from fox_shard.testing.disk import Disk
 from fox_shard.testing.one_process import OneProcess, is_one_process
 from fox_shard.testing.timing import Timing
+from fox_shard.testing.trace import REPORT_LINES, Trace
 from fox_shard.testing.wires import Pipe, Wire
 from fox_shard.users.user import Users
 
@@ -44,12 +45,6 @@ logging.getLogger("websockets").setLevel(logging.WARNING)
 
 WALL = 1_800_000_000.0
 """Time of day, in seconds since 1970, at virtual time 0."""
-
-TRACE_LIMIT = 20_000
-"""Number of entries of the trace that are kept, the latest ones."""
-
-REPORT_LINES = 120
-"""Number of lines of the trace that a failure shows, the latest ones."""
 
 UNITS = (TURN, TURN, 30)
 """What clients may cause in a turn: often as in real life, sometimes hardly anything."""
@@ -59,10 +54,6 @@ LOSING = 0.3
 
 HANDING_OVER = 0.3
 """Share of the seeds of which all processes hand over their batches, as if they were one."""
-
-Entry = tuple[float, str, str | Batch]
-"""(time, what happened, ""), or (time, receiving process, batch)."""
-
 
 KEYS, SETTINGS, AUTH, REALM_LIMITS = Keys(), GatewaySettings(), Auth(), RealmLimits()
 
@@ -117,7 +108,7 @@ class World:
         self.seed = seed
         self.rng = Random(seed)
         self.timing = Timing(self.rng, max_delay)
-        self.trace: deque[Entry] = deque(maxlen=TRACE_LIMIT)
+        self.trace = Trace(seed, self.timing)
         # (process, event, fields) of the log's latest lines.
         self.logged: deque[tuple[str, str, dict[str, object]]] = deque(maxlen=1000)
         self._queue_limit = queue_limit
@@ -219,23 +210,16 @@ class World:
 
     def note(self, text: str) -> None:
         """Add a line to the trace."""
-        self.trace.append((self.now, text, ""))
+        self.trace.note(text)
 
     def check(self, holds: object, what: str, about: Collection[str] = ()) -> None:
-        """Raise AssertionError with the trace unless `holds`. what, about: see `report`."""
+        """Raise AssertionError with the trace unless `holds`. what, about: see `Trace.report`."""
         if not holds:
             raise AssertionError(self.report(what, about))
 
     def report(self, what: str, about: Collection[str] = (), lines: int = REPORT_LINES) -> str:
-        """Return the description of a failure, with the seed and the end of the trace.
-
-        about: show only lines of the trace that contain one of these texts, if there are any.
-        """
-        shown = [line for entry in self.trace for line in _lines(entry)]
-        shown = [line for line in shown if any(text in line for text in about)] or shown
-        trimmed = [f"… {len(shown) - lines} lines"] if len(shown) > lines else []
-        head = f"seed {self.seed}, at {self.now:.4f}: {what}"
-        return "\n".join([head, *trimmed, *shown[-lines:]])
+        """Return the description of a failure; see `Trace.report`."""
+        return self.trace.report(what, about, lines)
 
     # Processes
 
@@ -503,6 +487,16 @@ class World:
         return [number for number in every if self.gateway_name(number) in self.nodes]
 
     @property
+    def gateway_cores(self) -> list[Gateway]:
+        """The gateways that are running."""
+        return [node for node in self.nodes.values() if isinstance(node, Gateway)]
+
+    @property
+    def shard_cores(self) -> list[Shard]:
+        """The shards that are running."""
+        return [node for node in self.nodes.values() if isinstance(node, Shard)]
+
+    @property
     def linked(self) -> bool:
         """Whether every running process is healthy: all links are open, all replays finished."""
         return all(node.health()["status"] == "ok" for node in self.nodes.values())
@@ -600,7 +594,7 @@ class World:
             return
         batch = batch_of(data)
         self.check(encode(batch) == data, f"a frame was changed on its way to {name}", (name,))
-        self.trace.append((self.now, name, batch))
+        self.trace.received(name, batch)
         node.receive(batch, len(data), self.now, WALL + self.now)
         self.turn(name)
 
@@ -664,14 +658,3 @@ class World:
                 turns.go_on(connection, self.now)
             turns.do_chores()
             self.turn(gateway.name)
-
-
-def _lines(entry: Entry) -> list[str]:
-    now, who, batch = entry
-    if isinstance(batch, str):
-        return [f"{now:.4f} {who}"]
-    return [
-        f"{now:.4f} {batch.source}>{who} {number} {frame!r}"
-        for number, frame in enumerate(batch.frames, batch.first)
-        if not isinstance(frame, Hello | SyncEnd | Report)
-    ]

@@ -32,7 +32,7 @@ def steps_taken(world):
     """Return how many frames about schemas have arrived anywhere."""
     return sum(
         isinstance(frame, KINDS)
-        for _, _, batch in world.trace
+        for _, _, batch in world.trace.entries
         if batch and not isinstance(batch, str)
         for frame in batch.frames
     )
@@ -84,7 +84,7 @@ def test_a_schema_gets_everywhere_whoever_dies_at_any_step(victim, step):
     run_checked(world, lambda: everybody_knows(world, ONE))
     client = WampClient(world, 1)
     world.run_until(lambda: client.session)
-    world.trace.clear()
+    world.trace.entries.clear()
     request = client.request(48, {}, "fox.schema.set", [TWO])
     try:
         run_checked(world, lambda: steps_taken(world) >= step, limit=5.0)
