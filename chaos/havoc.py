@@ -50,15 +50,18 @@ class Havoc:
         self.told: list[tuple[float, str]] = []
         self.back: list[float] = []
 
-    async def run(self, spared: str | None, seconds: float, progress: Callable[[], int]) -> None:
+    async def run(
+        self, spared: str | None, seconds: float, fewest: int, progress: Callable[[], int]
+    ) -> None:
         """Cause accidents for so many seconds, then wait until all processes are well.
 
-        spared: a process that is not harmed. progress: returns the number of acknowledged
-        publishes.
+        spared: a process that is not harmed. fewest: accidents, also on a slow machine. progress:
+        returns the number of acknowledged publishes.
         """
         end = self._now() + seconds
+        fewest += self.accidents
         victims = [name for name in self._broker.names if name != spared]
-        while self._now() < end:
+        while self._now() < end or self.accidents < fewest:
             began = self._now()
             await self._strike(victims)
             if self._rng.random() >= AT_ONCE:
@@ -67,6 +70,11 @@ class Havoc:
                 await self._get_on(progress)
             await asyncio.sleep(self._rng.expovariate(1 / SOON))
         await self._broker.whole()
+
+    @property
+    def accidents(self) -> int:
+        """Their number, whatever their kind."""
+        return sum(self.counts.values())
 
     async def _get_on(self, progress: Callable[[], int]) -> None:
         """Wait until clients have made progress, so that the next accident meets traffic."""

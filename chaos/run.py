@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from random import Random
 from typing import Any, NamedTuple
 
-from chaos.broker import Broker
+from chaos.broker import Broker, until
 from chaos.calls import Callee, Caller
 from chaos.door import Door
 from chaos.greedy import Greedy
@@ -39,8 +39,27 @@ CALLEES, CALLERS, LOCKERS, SELLERS = 2, 3, 4, 3
 GREEDY = 2
 """Greedy clients at a time."""
 
-SETTLED = 20.0
+SETTLED = 60.0
 """Seconds within which the session registry must be up to date."""
+
+
+DONE = 120.0
+"""Seconds within which the clients must have done what a round wants of them."""
+
+
+class Work(NamedTuple):
+    """What must have been done before the load of a round ends, however slow the machine is.
+
+    publishes: acknowledged ones. locks: holds of them. amounts: acknowledged payments.
+    """
+
+    accidents: int = 0
+    publishes: int = 0
+    locks: int = 0
+    amounts: int = 0
+
+
+NOTHING = Work()
 
 
 class Summary(NamedTuple):
@@ -79,7 +98,7 @@ class _Run:
     def _chance(self) -> Random:
         return Random(self.rng.random())
 
-    async def round(self, number: int, seconds: float) -> None:
+    async def round(self, number: int, seconds: float, least: Work) -> None:
         """Run and check one round.
 
         Each gateway in turn is spared for a round, and has the watchers; then comes a round in
@@ -115,7 +134,7 @@ class _Run:
             async with asyncio.TaskGroup() as group:
                 for one in active:
                     group.create_task(one.run())
-                await self.havoc.run(spared, seconds, lambda: self.ledger.acknowledged)
+                await self._disturb(spared, seconds, least, lockers, payers)
                 for one in active:
                     one.stop()
         await self._judge_watches(watches, writers)
@@ -130,6 +149,27 @@ class _Run:
         for peer in self.door.living():
             await self.door.leave(peer)
         self.complaints += self.door.complaints
+
+    async def _disturb(
+        self,
+        spared: str | None,
+        seconds: float,
+        least: Work,
+        lockers: list[Locker],
+        payers: list[Payer],
+    ) -> None:
+        """Cause accidents, and wait until the clients have done as much as is wanted."""
+        publishes = self.ledger.acknowledged + least.publishes
+
+        def done() -> bool:
+            return (
+                self.ledger.acknowledged >= publishes
+                and sum(len(locker.holds) for locker in lockers) >= least.locks
+                and sum(payer.ends["acknowledged"] for payer in payers) >= least.amounts
+            )
+
+        await self.havoc.run(spared, seconds, least.accidents, lambda: self.ledger.acknowledged)
+        await until(f"{least} are done", done, DONE)
 
     async def _watch(self, number: int, gateway: str) -> list[tuple[Watch, Peer]]:
         return [
@@ -174,8 +214,8 @@ class _Run:
             self.repeated += watching.repeated
 
     async def _read_on(self, watching: Watch, names: list[str]) -> None:
-        """Wait until no event is missing, at most 5 seconds."""
-        end = asyncio.get_running_loop().time() + 5
+        """Wait until no event is missing, at most 30 seconds."""
+        end = asyncio.get_running_loop().time() + 30
         while asyncio.get_running_loop().time() < end:
             if sum(1 for _ in watching.judge(names)) == len(watching.complaints):
                 return
@@ -227,9 +267,16 @@ class _Run:
 
 
 async def run(
-    seconds: float, seed: int, gateways: int = 2, shards: int = 2, greedy: int = GREEDY
+    seconds: float,
+    seed: int,
+    gateways: int = 2,
+    shards: int = 2,
+    greedy: int = GREEDY,
+    least: Work = NOTHING,
 ) -> Summary:
     """Run the test. seconds: of load, in all rounds together. greedy: clients at a time.
+
+    least: what is done in each round, even if that takes longer.
 
     The broker's folder is kept if there are complaints.
     """
@@ -246,7 +293,7 @@ async def run(
     try:
         await define(current.door)
         for number in range(rounds):
-            await current.round(number, seconds / rounds)
+            await current.round(number, seconds / rounds, least)
             done += 1
             if current.complaints:
                 break
@@ -262,7 +309,7 @@ async def run(
         broker.remove()
     back = sorted(current.havoc.back)
     counts = {
-        "accidents": sum(current.havoc.counts.values()),
+        "accidents": current.havoc.accidents,
         "of them": dict(sorted(current.havoc.counts.items())),
         "well again after": f"median {back[len(back) // 2]:.2f} s, longest {back[-1]:.2f} s"
         if back

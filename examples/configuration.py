@@ -12,11 +12,12 @@ so is its report of what it has applied. `set lamp level=null` removes a setting
 
 import argparse
 import json
+import sys
 from contextlib import suppress
 
 import paho.mqtt.client as mqtt
-from autobahn.asyncio.component import Component, run
-from keys import KeyOptions, StateOptions
+from autobahn.asyncio.component import Component
+from keys import KeyOptions, StateOptions, run
 
 WANTED = "com.example.wanted."
 APPLIED = "com.example.applied."
@@ -59,7 +60,10 @@ def device(name):
         client.publish(applied, event.payload, qos=1, retain=True)
 
     client.on_connect, client.on_message = connected, configured
-    client.connect("127.0.0.1", arguments.mqtt_port)
+    try:
+        client.connect("127.0.0.1", arguments.mqtt_port)
+    except OSError as error:
+        sys.exit(f"Cannot connect to 127.0.0.1:{arguments.mqtt_port}: {error.strerror}.")
     with suppress(KeyboardInterrupt):
         client.loop_forever()
 
@@ -92,7 +96,7 @@ def over_wamp():
         else:
             await set_settings(session, arguments.name, arguments.settings)
 
-    run([component], log_level=None)
+    run(component, arguments.url)
 
 
 if arguments.role == "device":

@@ -1,19 +1,37 @@
 """fox-shard's options for autobahn, which by itself sends only the options that it knows.
 
-Owns: `KeyOptions`, `StateOptions` and `ReducerOptions`, which replace autobahn's options. Sends
-autobahn's log to standard error. Never: connections.
+Owns: `KeyOptions`, `StateOptions` and `ReducerOptions`, which replace autobahn's options; `run`,
+which says so if no server answers. Sends autobahn's log to standard error. Never: what is sent.
 
 autobahn-js sends any option that it is given, but shows reducers no details: see `reducers.cjs`.
 """
 
+import socket
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 import txaio
+from autobahn.asyncio.component import Component
+from autobahn.asyncio.component import run as run_components
 from autobahn.wamp import message, types
 
 txaio.use_asyncio()
-txaio.start_logging(out=sys.stderr, level="warn")
+txaio.start_logging(out=sys.stderr, level="error")
+
+
+def run(component: Component, url: str) -> None:
+    """Run a component until its session leaves, or until Ctrl-C.
+
+    autobahn tries to connect for ever, without a word. That is right for a server that is being
+    restarted; but if none answers at first, the program ends and says so.
+    """
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname, address.port or 80), 20).close()
+    except OSError as error:
+        sys.exit(f"Cannot connect to {url}: {error.strerror}. Does the server run?")
+    run_components([component], log_level=None)
 
 
 class KeyOptions(types.PublishOptions):

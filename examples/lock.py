@@ -19,9 +19,9 @@ import argparse
 import asyncio
 import sys
 
-from autobahn.asyncio.component import Component, run
+from autobahn.asyncio.component import Component
 from autobahn.wamp.exception import ApplicationError
-from keys import KeyOptions
+from keys import KeyOptions, run
 
 LOCK = "com.example.store.lock"
 WRITE = "com.example.store.write"
@@ -91,4 +91,4 @@ async def joined(session, _details):
         await writer(session, arguments.name)
 
 
-run([component], log_level=None)
+run(component, arguments.url)

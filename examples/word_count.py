@@ -15,9 +15,9 @@ further counters, and kill some: the words are shared among those that live, and
 import argparse
 import re
 
-from autobahn.asyncio.component import Component, run
+from autobahn.asyncio.component import Component
 from autobahn.wamp.types import PublishOptions, RegisterOptions
-from keys import ReducerOptions, StateOptions
+from keys import ReducerOptions, StateOptions, run
 
 MAP = "com.example.words.map"
 WORDS = "com.example.words.of."
@@ -75,4 +75,4 @@ async def joined(session, _details):
             await read(session)
 
 
-run([component], log_level=None)
+run(component, arguments.url)

@@ -12,7 +12,7 @@ import sys
 import time
 from datetime import date
 
-from fox_shard.client import Refused, Session
+from fox_shard.client import Failure, Session
 
 INVOICES = "com.example.invoice"
 
@@ -54,8 +54,8 @@ def cancel(session):
     return "canceled"
 
 
-with Session(arguments.url, "realm1") as session:
-    try:
+try:
+    with Session(arguments.url, "realm1") as session:
         print({"write": write, "correct": correct, "cancel": cancel}[arguments.action](session))
-    except Refused as refusal:
-        sys.exit(str(refusal))
+except Failure as failure:  # the server does not answer, or refuses the invoice
+    sys.exit(str(failure))

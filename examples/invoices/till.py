@@ -7,6 +7,7 @@ dropped, because MQTT 3.1.1 has no way to refuse it; `fox health` counts such pu
 import argparse
 import json
 import random
+import sys
 import time
 from contextlib import suppress
 from datetime import date
@@ -43,7 +44,10 @@ def publish_invoices(client):
 
 
 client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
-client.connect("127.0.0.1", arguments.mqtt_port)
+try:
+    client.connect("127.0.0.1", arguments.mqtt_port)
+except OSError as error:
+    sys.exit(f"Cannot connect to 127.0.0.1:{arguments.mqtt_port}: {error.strerror}.")
 client.loop_start()
 with suppress(KeyboardInterrupt):
     publish_invoices(client)

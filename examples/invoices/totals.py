@@ -13,7 +13,7 @@ from decimal import Decimal
 from math import inf
 from pathlib import Path
 
-from fox_shard.client import Session
+from fox_shard.client import Failure, Session
 
 CUSTOMERS = "com.example.customer"
 FIELDS = ("customer", "invoices", "total", "average", "largest")
@@ -67,12 +67,15 @@ def show_as_lines(changes):
             print(*(row[field] for field in FIELDS), flush=True)
 
 
-with suppress(KeyboardInterrupt), Session(arguments.url, "realm1") as session:
-    define(session)
-    # A state stream: the totals that there are, and then each change.
-    changes = session.subscribe(CUSTOMERS, {"retained": True})
-    if sys.stdout.isatty():
-        show_at_terminal(changes)
-    else:
-        print("watching", flush=True)
-        show_as_lines(changes)
+try:
+    with suppress(KeyboardInterrupt), Session(arguments.url, "realm1") as session:
+        define(session)
+        # A state stream: the totals that there are, and then each change.
+        changes = session.subscribe(CUSTOMERS, {"retained": True})
+        if sys.stdout.isatty():
+            show_at_terminal(changes)
+        else:
+            print("watching", flush=True)
+            show_as_lines(changes)
+except Failure as failure:  # no server answers, or not any more
+    sys.exit(str(failure))

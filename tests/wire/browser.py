@@ -19,7 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-END = 15
+END = 60
 """Seconds the browser has to end."""
 
 FILES = {

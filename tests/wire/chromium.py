@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import node
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 ARGUMENTS = (
     "--headless",
@@ -29,7 +29,7 @@ PHONE = {"width": 390, "height": 844}
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 """What browsers say of refusals and lost connections, which the pages themselves show."""
 
-PATIENCE = 15_000
+PATIENCE = 30_000
 """Milliseconds in which a page must show what is waited for, on a busy machine, too."""
 
 
@@ -42,6 +42,7 @@ def launched():
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser

@@ -26,7 +26,7 @@ from raw_wamp import (
 )
 from threads import Thread
 
-PEER_TIMEOUT = 1.5
+PEER_TIMEOUT = 4.0
 """Seconds. On a busy machine, a gateway that gets no turn for so long ends its sessions."""
 
 

@@ -15,7 +15,7 @@ METHODS = '["ticket", "wampcra", "cryptosign", "anonymous"]'
 CONFIG = f"""
 [auth]
 max_failures = 1000
-authenticator_timeout = 2.0
+authenticator_timeout = 5.0
 [[realm]]
 name = "realm1"
 authenticator = "com.example.authenticate"

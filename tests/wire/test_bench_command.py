@@ -4,7 +4,7 @@ import json
 import signal
 
 import pytest
-from programs import Fox
+from programs import FOX, PATIENCE, AtTerminal, Fox
 
 QUICK = ("--seconds", "0.5", "--rate", "200", "--clients", "4", "--json")
 
@@ -33,15 +33,20 @@ def test_nothing_that_is_published_is_lost(protocol, qos, fox):
 @pytest.mark.parametrize(("ours", "theirs"), [([], ["--mqtt"]), (["--mqtt"], [])])
 def test_another_process_counts_messages_of_the_other_protocol(ours, theirs, fox):
     topic = f"bench/between{len(ours)}"
-    with fox.start("bench", "sub", "--topic", f"{topic}/#", "--json", *ours) as counting:
-        assert b"is subscribed to" in counting.process.stderr.readline()
+    # At a terminal the command shows how many it has got.
+    sub = [*FOX, "bench", "sub", "--topic", f"{topic}/#", *ours]
+    with AtTerminal(sub, fox.environment) as counting:
+        counting.await_shown("is subscribed to")
+        # This one comes before those of the load's first client, which have the same topic.
+        fox.prints("pub", f"{topic}/0", "hello")
         sent = json.loads(fox.prints("bench", "pub", "--topic", f"{topic}/%i", *QUICK, *theirs))
-        fox.prints("pub", f"{topic}/other", "hello")
-        counting.signal(signal.SIGINT)
-        code, out, _ = counting.end()
-    found = json.loads(out)["received"]
-    assert code == 0
-    assert (found["count"], found["lost"], found["others"]) == (sent["sent"]["count"], 0, 1)
+        count = sent["sent"]["count"]
+        counting.await_shown(f"received {count:,} (")
+        counting.type("\x03")
+        counting.await_shown("others       1 messages, none of this command's")
+        assert counting.process.wait(PATIENCE) == 0  # nothing is lost
+    assert f"received     {count:,}, ".encode() in counting.shown
+    assert b"lost         0\r\n" in counting.shown
 
 
 def test_calls_are_answered_by_the_load_itself(fox):

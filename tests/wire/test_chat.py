@@ -53,7 +53,7 @@ class ChatServer:
             self.process = subprocess.Popen(
                 [sys.executable, *command], cwd=ROOT, env=self._environ, stdout=log, stderr=log
             )
-        await_true("the chat listens", lambda: listening(self.port), END * 4)
+        await_true("the chat listens", lambda: listening(self.port))
 
     def kill(self):
         self.process.kill()

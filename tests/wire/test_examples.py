@@ -9,6 +9,7 @@ import pytest
 from cluster import ROOT
 from programs import PATIENCE, AtTerminal, Fox, Program, of_script
 
+from bench.ports import free_port
 from fox_shard.client import Session
 
 EXAMPLES = ROOT / "examples"
@@ -134,6 +135,32 @@ def test_configuration_without_a_value_says_how_it_is_used(example, setting, say
     assert err.startswith("usage: configuration.py set ")
     assert says in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("presence", "ann"),
+        ("leader", "ann"),
+        ("lock", "store"),
+        ("word_count", "watch"),
+        ("configuration", "watch"),
+        ("configuration", "device", "lamp"),
+        ("invoices/totals",),
+        ("invoices/till", "ann"),
+        ("invoices/office", "write", "acme", "1"),
+    ],
+    ids=" ".join,
+)
+def test_without_a_server_a_program_says_so_in_a_sentence(arguments):
+    name, *rest = arguments
+    port = free_port()
+    is_mqtt = name == "invoices/till" or "device" in rest
+    place = ("--mqtt-port", port) if is_mqtt else ("--url", f"ws://127.0.0.1:{port}/ws")
+    command = [sys.executable, EXAMPLES / f"{name}.py", *place, *rest]
+    out, err, code = ended(Program(command, of_script()))
+    assert (out, code) == ("", 1)
+    assert re.fullmatch(rf"Cannot connect to .*127\.0\.0\.1:{port}.*: Connection refused\..*", err)
 
 
 def test_every_example_tells_how_to_run_it():

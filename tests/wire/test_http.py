@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 import httpx
 import jwt
 import pytest
-from cluster import ROOT, await_true, write_config
+from cluster import END, ROOT, START, await_true, write_config
 from user_file import PASSWORD, UserFile, ticket
 from web_cluster import WebCluster
 
@@ -324,13 +324,13 @@ def test_a_stream_goes_on_over_a_killed_gateway_and_misses_nothing(cluster, http
         await_true("all is read", lambda reader=reader: seen == sent or not reader.is_alive())
         if reader.is_alive():
             cluster.restart(other)
-        reader.join(30)
+        reader.join(START)
         assert not reader.is_alive()
         cluster.await_ready()
     publish(len(sent))
     reader = threading.Thread(target=read, args=(len(sent) - len(seen),))
     reader.start()
-    reader.join(30)
+    reader.join(START)
     assert seen == sent
 
 
@@ -410,7 +410,7 @@ def test_the_end_of_the_server_ends_streams():
         with stream(cluster, "topic=a", auth=None) as following:
             cluster.processes["web"].send_signal(signal.SIGTERM)
             assert following() is None
-        assert cluster.processes["web"].wait(10) == 0
+        assert cluster.processes["web"].wait(END) == 0
         assert "Traceback" not in (cluster.folder / "web.log").read_text()
     finally:
         cluster.stop()

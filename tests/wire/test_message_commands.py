@@ -81,6 +81,12 @@ def test_each_line_of_standard_input_is_an_event(fox):
         ]
 
 
+def leave(callee):
+    """End a command as Ctrl-C does: what it has registered ends before it does."""
+    callee.signal(signal.SIGINT)
+    assert callee.end()[0] == 130
+
+
 def test_a_command_answers_calls(fox):
     script = 'read text; echo "$text from $FOX_PROCEDURE"'
     with fox.start("register", "cli.say", "--", "sh", "-c", script) as callee:
@@ -88,8 +94,7 @@ def test_a_command_answers_calls(fox):
         assert fox.prints("call", "cli.say", "hello") == "hello from cli.say\n"
         said = fox.prints("call", "cli.say", "--json", '{"a": 1}')
         assert json.loads(said) == {"args": ['{"a":1} from cli.say'], "kwargs": {}}
-        callee.signal(signal.SIGINT)
-        assert callee.end()[0] == 130
+        leave(callee)
     code, _, err = fox.run("call", "cli.say")
     assert code == 1
     assert "cli.say" in err
@@ -109,6 +114,7 @@ def test_a_command_that_fails_is_an_error_of_the_call(command, sentence, fox):
         for _ in range(2):
             code, out, err = fox.run("call", "cli.fails")
             assert (code, out, err) == (1, "", f"fox: {sentence}\n")
+        leave(callee)
 
 
 def test_json_output_of_a_command_is_a_result_of_that_type(fox):

@@ -191,10 +191,10 @@ def test_a_silent_client_is_cut_off_and_its_will_goes_out(mqtt, cluster):
 
 
 def test_a_client_that_pings_stays(mqtt):
-    client = mqtt.connect("pinging", keepalive=2)
+    client = mqtt.connect("pinging", keepalive=4)
     other = mqtt.connect("pinging-other")
     # This is longer than one and a half intervals, but paho pings meanwhile.
-    assert not client.lost.wait(3.5)
+    assert not client.lost.wait(7)
     client.subscribe("pinging/topic")
     other.publish("pinging/topic", "still here")
     assert client.take(1)[0][1] == b"still here"

@@ -39,14 +39,15 @@ VARIABLES = {"$instance": ".*", "$realm": ".*", "$__rate_interval": "10s"}
 
 
 class Prometheus:
-    """Scrapes the broker as `conf/prometheus/prometheus.yml` says, but each second."""
+    """Scrapes the broker as `conf/prometheus/prometheus.yml` says, but every 2 seconds."""
 
     def __init__(self, folder, target):
         self.address = f"127.0.0.1:{free_port()}"
         text = (CONF / "prometheus" / "prometheus.yml").read_text()
         text, changes = re.subn(r"127\.0\.0\.1:8088", target, text)
         assert changes == 1
-        text = text.replace("15s", "1s").replace("alerts.yml", str(ALERTS))
+        # A scrape may take no longer than the interval, by default.
+        text = text.replace("15s", "2s").replace("alerts.yml", str(ALERTS))
         (folder / "prometheus.yml").write_text(text)
         self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(
@@ -90,6 +91,8 @@ def load(cluster, stopping):
     # Another shard is killed meanwhile.
     echo = cluster.on_shard(0, "com.example.echo")
 
+    key = f"http://127.0.0.1:{cluster.web}/api/keys/none"
+
     async def run():
         url = f"ws://127.0.0.1:{cluster.websocket}/ws"
         async with connect(url, "realm1") as first, connect(url, "realm1") as second:
@@ -100,7 +103,8 @@ def load(cluster, stopping):
                     await first.publish(topic, [number])
                     await first.publish(topic, [number], retain=True)
                 await second.call(echo, [1])
-                await asyncio.to_thread(httpx.get, f"http://127.0.0.1:{cluster.web}/api/keys/none")
+                # The key's shard may be the one that is killed.
+                await asyncio.to_thread(httpx.get, key, timeout=60)
 
     device = MqttPeer(("127.0.0.1", cluster.mqtt), "prometheus")
     device.subscribe("com/example/#")
@@ -132,13 +136,16 @@ def read_metrics(server):
 
 
 def test_prometheus_own_parser_and_linter_accept_the_metrics(server, prometheus):
-    await_true("there are sessions", lambda: prometheus.values("fox_realm_sessions"))
-    text = read_metrics(server)
+    def complete():
+        """Return what is read once each metric has a sample: the load has to do everything once."""
+        text = read_metrics(server)
+        return all(family.samples for family in text_string_to_metric_families(text)) and text
+
+    text = await_true("each metric has a sample", complete)
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert set(families) == {metric.name for metric in CATALOG}
     kinds = {name: family.type for name, family in families.items()}
     assert kinds == {metric.name: metric.kind for metric in CATALOG}
-    assert [name for name, family in families.items() if not family.samples] == []
     checked = subprocess.run(
         ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
     )
@@ -161,7 +168,7 @@ def test_each_query_of_the_board_has_data(title, expression, prometheus):
     for variable, value in VARIABLES.items():
         expression = expression.replace(variable, value)
     assert "$" not in expression
-    await_true(f"{title} has data: {expression}", lambda: prometheus.values(expression), 30)
+    await_true(f"{title} has data: {expression}", lambda: prometheus.values(expression))
 
 
 def test_the_board_shows_all_metrics_but_what_others_add_up_to():
@@ -185,7 +192,10 @@ def test_the_alert_rules_are_evaluated_and_a_killed_process_raises_one(server, p
     assert len(rules()) == len(re.findall(r"- alert:", ALERTS.read_text()))
     named = set(re.findall(r"fox_\w+", " ".join(rule["query"] for rule in rules())))
     for name in named:
-        assert prometheus.values(f"count({name})") not in ([], [0.0]), name
+        await_true(
+            f"{name} has data",
+            lambda name=name: prometheus.values(f"count({name})") not in ([], [0.0]),
+        )
 
     def down():
         alerts = prometheus.get("alerts")["alerts"]
@@ -195,7 +205,8 @@ def test_the_alert_rules_are_evaluated_and_a_killed_process_raises_one(server, p
             if one["labels"]["alertname"] == "FoxProcessDown"
         }
 
-    assert down() == set()
+    # A busy machine may have missed an answer.
+    await_true("there is no such alert", lambda: down() == set())
     server.kill("shard-1")
     try:
         await_true("the alert is pending", lambda: down() == {"shard-1"})

@@ -172,9 +172,10 @@ async def test_a_result_comes_in_parts(cluster, name):
 
 
 async def test_whoever_stops_waiting_cancels_the_call(cluster, name):
-    canceled = []
+    begun, canceled = asyncio.Event(), []
 
     async def endless():
+        begun.set()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -192,9 +193,10 @@ async def test_whoever_stops_waiting_cancels_the_call(cluster, name):
     async with joined(cluster, 0) as (callee, _), joined(cluster, 1) as (caller, _):
         await callee.register(name + ".endless", endless)
         await callee.register(name + ".parts", parts)
+        calling = asyncio.create_task(caller.call(name + ".endless"))
+        await begun.wait()  # a call that comes together with its end is not begun
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await caller.call(name + ".endless")
+            await asyncio.wait_for(calling, 0)
         await eventually(lambda: canceled == ["call"])
         async for _ in caller.stream(name + ".parts"):
             break

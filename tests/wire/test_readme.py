@@ -13,6 +13,8 @@ from cluster import ROOT, await_true
 from supervised import Supervised
 
 README = (ROOT / "README.md").read_text()
+PATIENCE = 60.0
+"""Seconds for one program or command, on a busy machine, too."""
 
 
 def example(language, containing):
@@ -39,7 +41,7 @@ def program(cluster, tmp_path):
         stderr=subprocess.STDOUT,
         text=True,
     )
-    timer = threading.Timer(30, process.kill)
+    timer = threading.Timer(PATIENCE, process.kill)
     timer.start()
 
     def printed():
@@ -58,7 +60,7 @@ def program(cluster, tmp_path):
 
 def run(command):
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
+        command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -84,7 +86,7 @@ def test_the_mosquitto_commands_work(cluster, program):
     sub, pub = (f"{command} -p {cluster.mqtt}" for command in commands)
     assert pub.startswith("mosquitto_pub")
     listener = subprocess.Popen(
-        ["sh", "-c", f"exec {sub} -C 1 -W 20"], stdout=subprocess.PIPE, text=True
+        ["sh", "-c", f"exec {sub} -C 1 -W {PATIENCE:.0f}"], stdout=subprocess.PIPE, text=True
     )
     with listener:
         # Publish until the listener has subscribed; it takes one event, the program each of them.
@@ -106,7 +108,7 @@ def test_the_example_for_the_browser_works(cluster, program, tmp_path):
         f"globalThis.autobahn = require({str(node.modules() / 'autobahn')!r});\n{script}"
     )
     page = subprocess.Popen(["node", str(path)], stdout=subprocess.PIPE, text=True)
-    timer = threading.Timer(30, page.kill)
+    timer = threading.Timer(PATIENCE, page.kill)
     timer.start()
     with page:
         # The call's result may overtake the event, as calls and events are not ordered.

@@ -8,6 +8,7 @@ import pytest
 from cluster import await_true
 from mqtt_peers import MqttPeer
 from raw_wamp import GOODBYE, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, RawWamp
+from threads import Thread
 
 from fox_shard import __version__
 
@@ -28,36 +29,40 @@ def puback(number):
 
 
 class Listener:
-    """A stand-in for a StatsD daemon, which sums up counters and keeps the last value of gauges."""
+    """A stand-in for a StatsD daemon, which sums up counters and keeps the last value of gauges.
+
+    It reads in a thread, all the time: what finds the socket's buffer full is lost.
+    """
 
     def __init__(self):
-        self.sock = socket.socket(type=socket.SOCK_DGRAM)
-        self.sock.bind(("127.0.0.1", 0))
-        self.sock.settimeout(0.05)
+        self._sock = socket.socket(type=socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._sock.getsockname()[1]}"
         self.counters, self.gauges = Counter(), {}
+        self._thread = Thread(self._read)
 
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.sock.getsockname()[1]}"
+    def _read(self):
+        while report := self._sock.recv(65536).decode():
+            for line in report.splitlines():
+                name, _, rest = line.removeprefix("fox.").partition(":")
+                value, _, kind = rest.partition("|")
+                if kind == "c":
+                    self.counters[name] += int(value)
+                else:
+                    self.gauges[name] = int(value)
 
-    def read(self):
-        try:
-            lines = self.sock.recv(65536).decode().splitlines()
-        except TimeoutError:
-            return
-        for line in lines:
-            name, _, rest = line.removeprefix("fox.").partition(":")
-            value, _, kind = rest.partition("|")
-            if kind == "c":
-                self.counters[name] += int(value)
-            else:
-                self.gauges[name] = int(value)
+    def close(self):
+        """End, with the report of nobody."""
+        host, _, port = self.address.partition(":")
+        with closing(socket.socket(type=socket.SOCK_DGRAM)) as nobody:
+            nobody.sendto(b"", (host, int(port)))
+        self._thread.done()
+        self._sock.close()
 
     def await_counters(self, expected):
         """Wait until the counters have reached these values, which they must not exceed."""
 
         def there():
-            self.read()
             return all(self.counters[name] >= value for name, value in expected.items())
 
         try:
@@ -67,7 +72,6 @@ class Listener:
 
     def await_gauges(self, expected):
         def there():
-            self.read()
             return all(self.gauges.get(name) == value for name, value in expected.items())
 
         await_true(f"the gauges are {expected}", there)
@@ -75,8 +79,7 @@ class Listener:
 
 @pytest.fixture
 def listener():
-    listener = Listener()
-    with closing(listener.sock):
+    with closing(Listener()) as listener:
         yield listener
 
 

@@ -182,7 +182,7 @@ def test_no_resharding_begins_while_a_shard_still_runs(start, tmp_path):
 
 
 def test_wills_of_sessions_that_ended_with_the_broker_are_published_after_a_resharding(start):
-    cluster = start(2, FOX_BACKPLANE_PEER_TIMEOUT="1", FOX_BACKPLANE_HEARTBEAT="0.2")
+    cluster = start(2, FOX_BACKPLANE_PEER_TIMEOUT="4", FOX_BACKPLANE_HEARTBEAT="0.2")
     peers = MqttPeers(cluster)
     topics = [f"moved/k{number}" for number in range(6)]
     for topic in topics:
@@ -194,7 +194,7 @@ def test_wills_of_sessions_that_ended_with_the_broker_are_published_after_a_resh
         cluster.kill(name)
     peers.close()
     cluster.remove()
-    cluster = start(3, FOX_BACKPLANE_PEER_TIMEOUT="1", FOX_BACKPLANE_HEARTBEAT="0.2")
+    cluster = start(3, FOX_BACKPLANE_PEER_TIMEOUT="4", FOX_BACKPLANE_HEARTBEAT="0.2")
     wanted = {topic.replace("/", ".") for topic in topics}
     await_true("the wills are published", lambda: wanted <= set(keys_of(cluster)))
     cluster.end()

@@ -205,9 +205,13 @@ def test_the_worker_is_let_in_although_there_are_users(user_file, tmp_path):
         cluster.start("worker")
         await_true("the worker is well", lambda: cluster.health("worker").get("status") == "ok")
         with closing(RawWamp(cluster.rawsocket, login=("peter", PASSWORD))) as peter:
-            (sessions,) = peter.ask(CALL, 1, {}, "wamp.session.list", answer=RESULT)[3]
-            (worker,) = (one for one in sessions if one != peter.session)
-            (seen,) = peter.ask(CALL, 2, {}, "wamp.session.get", [worker], answer=RESULT)[3]
+
+            def others():
+                (sessions,) = peter.do(CALL, {}, "wamp.session.list", answer=RESULT)[3]
+                return [one for one in sessions if one != peter.session]
+
+            (worker,) = await_true("the worker's session is listed", others)
+            (seen,) = peter.do(CALL, {}, "wamp.session.get", [worker], answer=RESULT)[3]
         shown = [seen[key] for key in ("authid", "authrole", "authmethod")]
         assert shown == ["fox.worker", "worker", "cryptosign"]
         assert (cluster.run_dir / "worker.key").stat().st_mode & 0o777 == 0o600

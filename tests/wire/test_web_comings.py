@@ -121,6 +121,9 @@ def come_and_go(cluster, how):
 def test_two_applications_come_and_go_under_load_and_no_other_session_notices(cluster):
     with application(cluster) as steady:
         steady.await_ready()
+        # Those of other tests may still be leaving.
+        alone = "no other application is attached"
+        await_true(alone, lambda: len(attached_gateways(cluster)) == 1, PATIENCE)
         (staying,) = attached_gateways(cluster)
         procedure = f"live.p{steady.process.pid}.echo"
         with (

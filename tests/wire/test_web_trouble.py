@@ -118,11 +118,13 @@ def test_a_handler_that_blocks_for_too_long_costs_its_workers_sessions_only(serv
         asking = threading.Thread(
             target=server.request, args=("GET", "/block"), kwargs={"worker": one.worker}
         )
+        both = "the server knows both workers, and no application of another test any more"
+        await_true(both, lambda: len(attached_gateways(cluster)) == 2, PATIENCE)
         before = attached_gateways(cluster)
         asking.start()
         try:
             gone = "the server has given the worker up"
-            await_true(gone, lambda: len(attached_gateways(cluster)) < len(before), PATIENCE)
+            await_true(gone, lambda: len(attached_gateways(cluster)) == 1, PATIENCE)
             say(server, "trouble.hangs", 1, other.worker, acknowledge=True)
             assert other.event() == 1
         finally:

@@ -239,9 +239,17 @@ class Reader:
         query = "topic=com.example.recorded&match=prefix"
         headers = {"Last-Event-ID": last}
         request = client.build_request("GET", f"/fox/api/events?{query}", headers=headers)
-        self._answer = client.send(request, stream=True)
-        assert self._answer.status_code == 200, self._answer.read()
-        self._lines = self._answer.iter_lines()
+
+        def answer():
+            """Return the answer, None from a worker that the server has not let in again yet."""
+            answer = client.send(request, stream=True)
+            if answer.status_code == 503:
+                answer.read()
+                return None
+            assert answer.status_code == 200, answer.read()
+            return answer
+
+        self._lines = await_true("the stream is opened", answer, PATIENCE).iter_lines()
 
     def read(self, count):
         """Read further events; return whether there were so many before the end."""

@@ -11,7 +11,7 @@ from programs import Fox
 
 CONFIGURATION = """
 [reducer]
-timeout = 1.0
+timeout = 4.0
 
 [[realm]]
 name = "realm1"

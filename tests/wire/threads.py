@@ -17,7 +17,7 @@ class Thread(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - raised again in `done`
             self._error = error
 
-    def done(self, patience=60):
+    def done(self, patience=180):
         """Wait for the end of the thread, and raise the error that ended it."""
         self.join(patience)
         assert not self.is_alive(), f"{self._work.__name__} has not ended"

@@ -11,17 +11,19 @@ import signal
 import subprocess
 import sys
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from cluster import END, ROOT, SHOWN, await_true
 from raw_wamp import CALL, EVENT, HELLO, RESULT, SUBSCRIBE, SUBSCRIBED, WELCOME
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from bench.measure import owner
 from bench.ports import free_port
 from fox_shard.backplane.attached import PREFIX
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 APPLICATION = "live_application:app"
 TRIES = 200
 """Connections until one comes to the wanted worker."""
@@ -122,7 +124,9 @@ class WebServer:
         for _ in range(TRIES):
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
             connection.connect()
-            if worker is None or self.worker_of(connection.sock.getsockname()) == worker:
+            place = connection.sock.getsockname()
+            accepted = partial(self.worker_of, place)
+            if worker is None or await_true("it is accepted", accepted, PATIENCE) == worker:
                 return connection
             connection.close()
         raise AssertionError(f"the web server gives worker {worker} no connection")
@@ -138,16 +142,25 @@ class WebServer:
 
     def pages_of_two_workers(self):
         """Return a client of one worker, and one of another, which may still be starting."""
-        one = self.page()
+        one = await_true("a worker lets clients in", self._page_if_linked, PATIENCE)
 
         def other():
-            page = self.page()
-            if page.worker not in (None, one.worker):
+            page = self._page_if_linked()
+            if page is None or page.worker not in (None, one.worker):
                 return page
             page.close()
             return None
 
         return one, await_true("there is a second worker", other, PATIENCE)
+
+    def _page_if_linked(self):
+        """Return a client, None if it comes to a worker that the server has not let in yet."""
+        try:
+            return self.page()
+        except InvalidStatus as refused:
+            if refused.response.status_code != 503:
+                raise
+        return None
 
     def end(self):
         """End it with SIGTERM, and its workers with it; return the exit code."""
@@ -191,6 +204,7 @@ class Page:
             subprotocols=["wamp.2.json"],
             compression=None,
             additional_headers=headers,
+            open_timeout=PATIENCE,
             close_timeout=0.1,  # it may have much that it has not read
         )
         self.welcome = self.ask(HELLO, "realm1", {"roles": ROLES, **details}, answer=WELCOME)[2]
