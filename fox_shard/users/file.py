@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from fox_shard.errors import StartError
+from fox_shard.users.mistakes import in_words
 from fox_shard.users.secret_file import exposing_mode
 from fox_shard.users.user import DuplicateUser, Scram, User, Users, WampCra
 
@@ -67,7 +68,7 @@ def parse(text: str, name: str) -> Users:
     except tomllib.TOMLDecodeError as error:
         raise UsersFileError(f"{name} is not valid TOML: {error}.") from error
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
+        what, _, where = in_words(error).partition(" - at `$")
         place = where.rstrip("`").lstrip(".")
         raise UsersFileError(f"{name}: {place + ': ' if place else ''}{what}.") from error
     except DuplicateUser as error:

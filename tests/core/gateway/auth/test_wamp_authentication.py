@@ -512,6 +512,16 @@ def test_if_no_method_is_possible_the_client_is_told_what_would_be(offered, more
     assert any(method in details["message"] for method in METHODS)
 
 
+def test_a_client_of_an_open_realm_is_told_that_it_may_be_anonymous():
+    client = client_of(anonymous=["realm1"])
+    ((kind, details, uri),) = hello(client, "cookie")
+    assert (kind, uri) == (3, NO_MATCH)
+    assert "not open" not in details["message"]
+    assert "anonymous" in details["message"]
+    ((_, details, _),) = hello(client_of(), "cookie")
+    assert "not open to anonymous clients" in details["message"]
+
+
 def test_a_name_that_is_too_long_fails():
     client = client_of()
     assert_failed(client, hello(client, "ticket", name="x" * 256))
