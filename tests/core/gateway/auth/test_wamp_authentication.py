@@ -216,6 +216,7 @@ def scram_proof(name, extra, *, password=PASSWORD, client_nonce=NONCE):
     "advanced.authentication_scram.1",
     "advanced.authentication_scram.8",
     "advanced.authentication_scram.14",
+    "advanced.authentication_scram.17",
 )
 def test_scram_as_the_specification_writes_it(kdf):
     client = client_of(only=Users([peter(kdf=kdf)]))
@@ -363,7 +364,7 @@ def test_the_vectors_of_the_specification(private_key, challenge, signature):
     assert not CryptosignProof(None, pubkey, bytes.fromhex(challenge)).check(signature, {})
 
 
-@pytest.mark.cites("advanced.authentication_cryptosign.3")
+@pytest.mark.cites("advanced.authentication_cryptosign.3", "advanced.authentication_cryptosign.8")
 def test_the_vector_of_the_specification_with_a_channel():
     """WAMP #channelbinding: the message is the challenge XOR the channel ID."""
     pubkey = pubkey_of(PRIVATE_KEY)
