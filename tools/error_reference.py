@@ -35,8 +35,8 @@ CONNECT and SUBSCRIBE: there, what is refused is dropped and counted.
 OF_REASONS = """
 ## Reasons
 
-A session, a subscription or a registration can end by the server's decision. In WAMP, the reason is in GOODBYE, or
-in UNSUBSCRIBED or UNREGISTERED with the request 0.
+A session, a subscription or a registration can end by the server's decision. In WAMP, the reason is
+in GOODBYE, or in UNSUBSCRIBED or UNREGISTERED with the request 0.
 
 | reason | when |
 |---|---|
@@ -53,6 +53,7 @@ REASONS = {
     "wamp.close.close_realm": "the client said so",
     "wamp.close.goodbye_and_out": "the answer to a GOODBYE",
     "wamp.close.killed": "`wamp.session.kill` and its like ended the session",
+    "wamp.close.normal": "the client said so, as autobahn does",
     "wamp.close.system_shutdown": "the server, or the session's gateway, stops",
     "wamp.registration.revoked": "another session has taken the procedure, or the reducer, over "
     "(`force_reregister`)",
