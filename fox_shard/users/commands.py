@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from fox_shard.config import Config, ConfigError
+from fox_shard.topics.realm_names import may_be_made
 from fox_shard.users import file
 from fox_shard.users.mistakes import in_words
 from fox_shard.users.passwords import LENGTH, user_with_password
@@ -195,13 +196,14 @@ def _checked(user: User) -> User:
 
 def _check_realm(realm: str, config: Config) -> None:
     names = [one.name for one in config.realms]
-    if realm not in names:
+    is_made = config.auth.realms_on_demand > 0 and may_be_made(realm)
+    if realm not in names and not is_made:
         raise ConfigError(f'there is no realm "{realm}"; there are {", ".join(names)}.')
 
 
 def _warn_of_role(realm: str, role: str, config: Config) -> None:
     """Say so if the realm has roles, but not this one, which may do nothing then."""
-    names = next([known.name for known in one.role] for one in config.realms if one.name == realm)
+    names = [known.name for one in config.realms if one.name == realm for known in one.role]
     if names and role not in names:
         print(
             f'fox: {realm} has no role "{role}", so this user may do nothing there yet.',

@@ -141,6 +141,17 @@ def test_a_mistake_is_told_in_a_sentence_and_changes_nothing(
     assert path.read_bytes() == before
 
 
+def test_a_realm_that_is_made_on_demand_may_have_users(monkeypatch, folder, path, capsys):
+    (folder / "conf" / "fox.toml").write_text("[auth]\nrealms_on_demand = 2\n")
+    assert add(monkeypatch, "paul", "--realm", "com.shop", "--role", "dev") == 0
+    new = ["--realm", "com.shop", "--role", "dev", "--pubkey", KEY]
+    assert main(["user", "key", "bot", *new]) == 0
+    assert [user.realm for user in file.read(path).all] == ["com.shop"] * 2
+    assert capsys.readouterr().err == ""
+    assert add(monkeypatch, "paul", "--realm", "wamp.shop", "--role", "dev") == 2
+    assert 'there is no realm "wamp.shop"' in capsys.readouterr().err
+
+
 ROLES = '[[realm]]\nname="realm1"\n[[realm.role]]\nname="dev"\n'
 
 
