@@ -134,13 +134,20 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file beside itself, and put it in its place: no reader sees a part of it."""
+    """Write the file beside itself, and put it in its place: no reader sees a part of it.
+
+    What root writes belongs to whoever the former file belonged to, or else the folder: otherwise
+    the server, which is another user, could not read what `sudo fox user` has written.
+    """
     path = path.resolve()
+    former = (path if path.exists() else path.parent).stat()
     beside = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         beside.unlink()
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), former.st_uid, former.st_gid)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
