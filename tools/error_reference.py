@@ -35,8 +35,8 @@ CONNECT and SUBSCRIBE: there, what is refused is dropped and counted.
 OF_REASONS = """
 ## Reasons
 
-A session or a subscription can end by the server's decision. In WAMP, the reason is in GOODBYE, or
-in UNSUBSCRIBED or UNREGISTERED with the request 0.
+A session, a subscription or a registration can end by the server's decision. In WAMP, the reason is
+in GOODBYE, or in UNSUBSCRIBED or UNREGISTERED with the request 0.
 
 | reason | when |
 |---|---|
@@ -48,11 +48,15 @@ REASONS = {
     "fox.close.stood_still": "the session's gateway stood still and was declared gone; join again",
     "fox.close.table_defined": "the topic is a [table](tables.md#rows) now; its events are rows",
     "fox.close.token_expired": "the token with which the client has logged in is no longer valid",
-    "fox.close.user_removed": "the user is gone, or has another password, key or role",
+    "fox.close.user_removed": "the user is gone, or has another role; or there are users "
+    "now, and the realm is not open to anonymous clients",
     "wamp.close.close_realm": "the client said so",
     "wamp.close.goodbye_and_out": "the answer to a GOODBYE",
     "wamp.close.killed": "`wamp.session.kill` and its like ended the session",
+    "wamp.close.normal": "the client said so, as autobahn does",
     "wamp.close.system_shutdown": "the server, or the session's gateway, stops",
+    "wamp.registration.revoked": "another session has taken the procedure, or the reducer, over "
+    "(`force_reregister`)",
 }
 
 NO_OTHER = {"wamp.error.runtime_error": "What no other error says; its sentence does."}

@@ -176,8 +176,11 @@ class Arguments:
         return value
 
     def authroles(self) -> list[str] | None:
-        """Return the authroles to which `count` and `list` are limited; None: no limit."""
-        value = self._args[0] if self._args else None
+        """Return the authroles to which `count` and `list` are limited; None: no limit.
+
+        They are the first argument, or, as Crossbar takes them too, a keyword argument.
+        """
+        value = self._args[0] if self._args else self._kwargs.get("filter_authroles")
         if value is None:
             return None
         if not isinstance(value, list):

@@ -109,8 +109,10 @@ class FunctionThreads:
                 ).result()
         except TimeoutError:
             return NoAdvice("timeout", "the function did not come to an end in time")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it concerns this call only
-            return NoAdvice("error", f"{type(error).__name__}: {error}"[:MAX_TEXT], FAILED)
+        # Whatever it is concerns this call only. If the thread ended, nobody would be told.
+        except BaseException as error:  # noqa: BLE001
+            cause = error.__cause__ if isinstance(error, _Left) else error
+            return NoAdvice("error", f"{type(cause).__name__}: {cause}"[:MAX_TEXT], FAILED)
         return Advice(value)
 
     # In the event loop's thread
@@ -122,5 +124,17 @@ class FunctionThreads:
         self._schedule_flush()
 
 
+class _Left(Exception):
+    """An async function has raised what would end the event loop; it is the cause."""
+
+
 async def _within(timeout: float, value: Any) -> Any:  # noqa: ANN401, ASYNC109 (any function's)
-    return await asyncio.wait_for(value, timeout)
+    return await asyncio.wait_for(_kept(value), timeout)
+
+
+async def _kept(value: Any) -> Any:  # noqa: ANN401 (any function's)
+    """Await the value. asyncio lets these two errors end the event loop, which others need."""
+    try:
+        return await value
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise _Left from error

@@ -47,6 +47,8 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
         tell(f"fox: {build.stale}")
     compiled.use(build, os.environ)
     os.environ["FOX_CONFIG"] = str(config_file.absolute())
+    # fox.conf has supervisord's own files there, and not in `run_dir`.
+    (fox_conf.absolute().parent.parent / "run").mkdir(mode=0o700, exist_ok=True)
     supervisord.main(["-n", "-c", str(fox_conf.absolute())])
     refusal = refusal_of(identity_of(os.getpid()), Path(config.run_dir))
     if refusal:

@@ -19,6 +19,7 @@ from fox_shard.errors import StartError
 from fox_shard.gateway.auth.token_keys import TokenKeys, TokenKeysError, read_key, read_key_set
 from fox_shard.gateway.auth.tokens import Tokens
 from fox_shard.gateway.core import Gateway
+from fox_shard.runtime.file_stamp import Stamp, stamp_of
 from fox_shard.users.secret_file import exposing_mode
 
 _log = logging.getLogger("fox")
@@ -28,8 +29,6 @@ LOOK: Final = 1.0
 
 PIECE: Final = 1 << 16
 """Bytes of an answer that are read at once."""
-
-Stamp = tuple[int, int, int] | None
 
 
 class TokenKeysFileError(StartError):
@@ -118,11 +117,7 @@ class TokenKeysWatch:
 
 
 def _stamp(settings: Jwt) -> Stamp:
-    try:
-        status = Path(settings.key or settings.jwks).stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return stamp_of(Path(settings.key or settings.jwks))
 
 
 def read_file(settings: Jwt) -> TokenKeys:

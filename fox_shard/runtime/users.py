@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
+from fox_shard.runtime.file_stamp import stamp_of
 from fox_shard.users import file
 from fox_shard.users.user import Users
 
@@ -16,8 +17,6 @@ _log = logging.getLogger("fox")
 
 LOOK: Final = 1.0
 """Seconds between two looks whether the file has changed."""
-
-Stamp = tuple[int, int, int] | None
 
 
 @final
@@ -34,7 +33,7 @@ class UsersWatch:
         self._process = process
         self._on_change: Callable[[Users], None] = lambda users: None
         self._loop = asyncio.get_running_loop()
-        self._stamp = self._look()
+        self._stamp = stamp_of(path)
         self.users = file.read(path)
         self._timer: asyncio.TimerHandle | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -52,15 +51,8 @@ class UsersWatch:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> Stamp:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
-
     def _look_again(self) -> None:
-        stamp = self._look()
+        stamp = stamp_of(self._path)
         if stamp != self._stamp and (self._reading is None or self._reading.done()):
             self._stamp = stamp
             self._reading = self._loop.create_task(self._read())

@@ -13,7 +13,9 @@ from typing import Final
 import msgspec
 
 from fox_shard.config import Config, ConfigError
+from fox_shard.topics.realm_names import may_be_made
 from fox_shard.users import file
+from fox_shard.users.mistakes import in_words
 from fox_shard.users.passwords import LENGTH, user_with_password
 from fox_shard.users.user import User
 
@@ -44,6 +46,7 @@ def run(options: argparse.Namespace, config: Config) -> int:
 
 def _add(options: argparse.Namespace, config: Config, path: Path) -> None:
     _check_realm(options.realm, config)
+    _warn_of_role(options.realm, options.role, config)
     if not options.print:
         _check_absent(path, options.realm, options.name)
     salts = (os.urandom(SALT), os.urandom(SALT), os.urandom(SALT).hex())
@@ -112,6 +115,8 @@ def _add_key(options: argparse.Namespace, config: Config, path: Path) -> None:
         raise ConfigError("--role is of a new user: say its --realm, too.")
     if options.realm:
         _check_realm(options.realm, config)
+        if options.role:
+            _warn_of_role(options.realm, options.role, config)
 
     def edit(users: tuple[User, ...]) -> tuple[User, ...]:
         found = [user for user in users if _is(user, options.name, options.realm)]
@@ -184,15 +189,26 @@ def _checked(user: User) -> User:
     try:
         msgspec.convert(msgspec.to_builtins(user), User)
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$.")
+        what, _, where = in_words(error).partition(" - at `$.")
         raise ConfigError(f"{where.rstrip('`')}: {what}.") from error
     return user
 
 
 def _check_realm(realm: str, config: Config) -> None:
     names = [one.name for one in config.realms]
-    if realm not in names:
+    is_made = config.auth.realms_on_demand > 0 and may_be_made(realm)
+    if realm not in names and not is_made:
         raise ConfigError(f'there is no realm "{realm}"; there are {", ".join(names)}.')
+
+
+def _warn_of_role(realm: str, role: str, config: Config) -> None:
+    """Say so if the realm has roles, but not this one, which may do nothing then."""
+    names = [known.name for one in config.realms if one.name == realm for known in one.role]
+    if names and role not in names:
+        print(
+            f'fox: {realm} has no role "{role}", so this user may do nothing there yet.',
+            file=sys.stderr,
+        )
 
 
 def _check_absent(path: Path, realm: str, name: str) -> None:

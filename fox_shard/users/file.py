@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from fox_shard.errors import StartError
+from fox_shard.users.mistakes import in_words
 from fox_shard.users.secret_file import exposing_mode
 from fox_shard.users.user import DuplicateUser, Scram, User, Users, WampCra
 
@@ -67,7 +68,7 @@ def parse(text: str, name: str) -> Users:
     except tomllib.TOMLDecodeError as error:
         raise UsersFileError(f"{name} is not valid TOML: {error}.") from error
     except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
+        what, _, where = in_words(error).partition(" - at `$")
         place = where.rstrip("`").lstrip(".")
         raise UsersFileError(f"{name}: {place + ': ' if place else ''}{what}.") from error
     except DuplicateUser as error:
@@ -133,13 +134,20 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file beside itself, and put it in its place: no reader sees a part of it."""
+    """Write the file beside itself, and put it in its place: no reader sees a part of it.
+
+    What root writes belongs to whoever the former file belonged to, or else the folder: otherwise
+    the server, which is another user, could not read what `sudo fox user` has written.
+    """
     path = path.resolve()
+    former = (path if path.exists() else path.parent).stat()
     beside = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         beside.unlink()
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        if os.geteuid() == 0:
+            os.fchown(file.fileno(), former.st_uid, former.st_gid)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from fox_shard.users.mistakes import in_words
 from fox_shard.users.profile import Profile
 from fox_shard.users.user import User
 
@@ -36,7 +37,7 @@ def user_of(realm: str, name: str, document: Mapping[Any, Any]) -> User:
     try:
         user = msgspec.convert({**document, "name": name, "realm": realm}, User)
     except msgspec.ValidationError as error:
-        raise InvalidUser(str(error)) from error
+        raise InvalidUser(in_words(error)) from error
     costs = _COSTS.fullmatch(user.password or "")
     if costs is not None:
         memory, time, lanes = map(int, costs.groups())

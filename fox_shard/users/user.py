@@ -20,25 +20,20 @@ OWN = "fox."
 DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + "A" * 43
 """The verifier of no password, with the costs of those that `passwords` makes."""
 
-# Names that begin with "fox." are the server's own.
-Name = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=NAME_LENGTH,
-        pattern=r"^(?!fox\.)[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$",
-    ),
-]
+NAME_FORM = r"^(?!fox\.)[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+"""Names that begin with "fox." are the server's own."""
+
+VERIFIER_FORM = (
+    r"^\$argon2id\$v=19\$m=[0-9]{1,7},t=[0-9]{1,4},p=[0-9]{1,2}"
+    r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$"
+)
+PUBLIC_KEY_FORM = r"^[0-9a-f]{64}$"
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_FORM)]
 Key = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Salt = Annotated[bytes, Meta(min_length=8, max_length=64)]
-Verifier = Annotated[
-    str,
-    Meta(
-        pattern=r"^\$argon2id\$v=19\$m=[0-9]{1,7},t=[0-9]{1,4},p=[0-9]{1,2}"
-        r"\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{22,86}$"
-    ),
-]
-PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Verifier = Annotated[str, Meta(pattern=VERIFIER_FORM)]
+PublicKey = Annotated[str, Meta(pattern=PUBLIC_KEY_FORM)]
 Kdf = Literal["argon2id13", "pbkdf2"]
 
 

@@ -18,5 +18,6 @@ def test_the_page_is_as_the_sources_are():
 def test_it_has_every_error_and_reason_of_the_server():
     text = "".join(path.read_text() for path in (ROOT / "fox_shard").rglob("*.py"))
     named = set(re.findall(r'"(fox\.(?:error|close)\.\w+)"', text))
+    named |= set(re.findall(r'"(wamp\.(?:close\.\w+|registration\.revoked))"', text))
     listed = set(re.findall(r"^\| `([a-z_.]+)`", error_reference.page(), re.MULTILINE))
     assert named <= listed

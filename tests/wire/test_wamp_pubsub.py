@@ -185,7 +185,7 @@ async def test_no_event_comes_after_unsubscribed(wamp):
     assert queue.empty()
 
 
-@pytest.mark.cites("advanced.pubsub_event_retention.5", "advanced.pubsub_event_retention.7")
+@pytest.mark.cites("advanced.pubsub_event_retention.7")
 async def test_a_retained_event_is_shown_to_subscribers_that_ask_for_it(wamp):
     """WAMP #pubsub-event-retention."""
     publisher, subscriber = await wamp.two()

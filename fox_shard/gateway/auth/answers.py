@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, final
 import msgspec
 from msgspec import Meta, Struct
 
+from fox_shard.users.mistakes import in_words
 from fox_shard.users.user import Name, User, WampCra
 
 EXTRA_BYTES: Final = 1 << 14
@@ -78,7 +79,7 @@ def read_answer(
         # A function's text may have what no client can be sent.
         f"{user.name}{user.role}{answer.secret}{answer.salt}".encode()
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
-        raise BadAnswer(f"the authenticator's answer is wrong: {error}") from None
+        raise BadAnswer(f"the authenticator's answer is wrong: {in_words(error)}") from None
     if user.realm not in realms:
         raise BadAnswer("the authenticator's answer is wrong: there is no such realm")
     _check_method(answer, user, method)

@@ -112,9 +112,11 @@ class Authentication:
         """
         if provider != PROVIDER:
             return True
-        if method == ANONYMOUS:
-            return self.is_anonymous_possible(realm)
         users = self.users_of(realm)
+        if method == ANONYMOUS:
+            # The authid of a MQTT client was its client id as long as there were no users.
+            is_nobodys = authid == ANONYMOUS or users is None
+            return is_nobodys and self.is_anonymous_possible(realm)
         user = users.find(realm, authid) if users is not None else None
         return user is not None and user.role == authrole
 

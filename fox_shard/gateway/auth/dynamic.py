@@ -203,9 +203,17 @@ class DynamicAttempt:
             refused(self._failed(str(error)))
             return
 
+        # Meanwhile others of this address may have failed.
+        def is_wanted() -> bool:
+            try:
+                self._authentication.check_failures(self._claim.address)
+            except Refusal as refusal:
+                refused(refusal)
+                return False
+            return True
+
         def answered(outcome: Advice | NoAdvice) -> None:
             try:
-                # Meanwhile others of this address may have failed.
                 self._authentication.check_failures(self._claim.address)
                 principal = self._read(outcome)
             except Refusal as refusal:
@@ -219,6 +227,8 @@ class DynamicAttempt:
             {},
             self._authenticators.timeout,
             answered,
+            login=True,
+            is_wanted=is_wanted,
         )
 
     def _details(self) -> dict[str, Any]:

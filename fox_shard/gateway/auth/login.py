@@ -63,7 +63,7 @@ def begin(authentication: Authentication, claim: Claim) -> Authenticated | Attem
         return authentication.bearer(claim, method, claim.bearer)
     possible = [one for one in methods if _is_possible(authentication, one, claim, users)]
     if not possible:
-        raise _no_match(methods, tokens=claim.realm in authentication.tokens)
+        raise _no_match(methods, authentication, claim.realm)
     return _begin_by(authentication, possible, claim, users)
 
 
@@ -152,17 +152,24 @@ def _is_possible(authentication: Authentication, method: str, claim: Claim, user
             return False
 
 
-def _no_match(methods: Sequence[str], *, tokens: bool) -> NoMatchingAuthMethod:
+def _no_match(
+    methods: Sequence[str], authentication: Authentication, realm: str
+) -> NoMatchingAuthMethod:
     if any(method in METHODS for method in methods):
         return NoMatchingAuthMethod(
             "no offered authmethod is possible: ticket, wampcra, scram need an authid, scram "
             "also authextra.nonce (and no channel binding), cryptosign authextra.pubkey, tls a "
             "client certificate with a name"
         )
-    return NoMatchingAuthMethod(
-        "this realm is not open to anonymous clients: the authmethods here are "
-        + ", ".join((*METHODS, JWT) if tokens else METHODS)
-    )
+    here = [*METHODS]
+    if realm in authentication.tokens:
+        here.append(JWT)
+    if authentication.is_anonymous_possible(realm):
+        here.append(ANONYMOUS)
+        why = "no offered authmethod is known"
+    else:
+        why = "this realm is not open to anonymous clients"
+    return NoMatchingAuthMethod(f"{why}: the authmethods here are {', '.join(here)}")
 
 
 def _chosen(

@@ -11,7 +11,7 @@ from typing import Any, Protocol, final
 
 from fox_shard.backplane.limit_counts import LimitCounts
 from fox_shard.gateway.clients.timers import Timers
-from fox_shard.gateway.consulting.functions import FunctionCall, FunctionCalls
+from fox_shard.gateway.consulting.functions import FunctionCall, FunctionCalls, always
 from fox_shard.gateway.consulting.outcomes import Advice, Adviser, Function, NoAdvice, Told
 
 
@@ -35,13 +35,22 @@ class Procedures(Protocol):
 
 @final
 class Consultation:
-    """A question that has been asked."""
+    """A question that has been asked. login, is_wanted: see `FunctionCall`."""
 
-    __slots__ = ("_call", "_consultations", "_number", "_told")
+    __slots__ = ("_call", "_consultations", "_is_wanted", "_number", "_told", "login")
 
-    def __init__(self, consultations: "Consultations", told: Told) -> None:
+    def __init__(
+        self,
+        consultations: "Consultations",
+        told: Told,
+        *,
+        login: bool,
+        is_wanted: Callable[[], bool],
+    ) -> None:
         self._consultations = consultations
         self._told: Told | None = told
+        self.login = login
+        self._is_wanted = is_wanted
         # What `cancel` needs: a call of a function, or the number of a call of a procedure.
         self._call: FunctionCall | None = None
         self._number: int | None = None
@@ -70,6 +79,11 @@ class Consultation:
             self._end()
             told(outcome)
 
+    def _still_wanted(self) -> bool:
+        if not self._is_wanted():
+            self.cancel()
+        return not self.over
+
     def _end(self) -> None:
         self._told = None
         self._consultations.ended(self)
@@ -86,7 +100,15 @@ class Consultation:
         """Put the question."""
         consultations = self._consultations
         if isinstance(adviser, Function):
-            self._call = FunctionCall(adviser.name, args, kwargs, timeout, self.tell)
+            self._call = FunctionCall(
+                adviser.name,
+                args,
+                kwargs,
+                timeout,
+                self.tell,
+                login=self.login,
+                is_wanted=self._still_wanted,
+            )
             consultations.functions.add(self._call)
         else:
             self._number = consultations.procedures.call(
@@ -96,12 +118,17 @@ class Consultation:
 
 @final
 class Consultations:
-    """The consultations of one gateway. functions: the calls that its shell has to make."""
+    """The consultations of one gateway. functions: the calls that its shell has to make.
+
+    Those about clients that log in may be half of all: anybody may begin to log in, and must not be
+    able to have the requests of sessions refused by that.
+    """
 
     __slots__ = (
         "_clock",
         "_limit",
         "_limit_counts",
+        "_logins",
         "_timers",
         "_under_way",
         "functions",
@@ -124,6 +151,8 @@ class Consultations:
         self._timers = timers
         self._clock = clock
         self._under_way: set[Consultation] = set()
+        # How many of them are about logins.
+        self._logins = 0
 
     def __len__(self) -> int:
         """Return how many are under way."""
@@ -136,17 +165,24 @@ class Consultations:
         kwargs: dict[str, Any],
         timeout: float,
         told: Told,
+        *,
+        login: bool = False,
+        is_wanted: Callable[[], bool] = always,
     ) -> Consultation:
         """Ask, and call `told` with the outcome, once, at once or later.
 
-        args, kwargs: values that JSON can express. timeout: seconds.
+        args, kwargs: values that JSON can express. timeout: seconds. login: the question is about a
+        client that logs in. is_wanted: asked again before a function is called, as it may wait; if
+        not, `told` is not called.
         """
-        consultation = Consultation(self, told)
-        if len(self._under_way) >= self._limit:
+        consultation = Consultation(self, told, login=login, is_wanted=is_wanted)
+        most = max(1, self._limit // 2) if login else self._limit
+        if len(self._under_way) >= self._limit or (login and self._logins >= most):
             self._limit_counts.add("max_consultations")
-            consultation.tell(NoAdvice("busy", f"{self._limit} consultations are under way"))
+            consultation.tell(NoAdvice("busy", f"{most} consultations are under way"))
             return consultation
         self._under_way.add(consultation)
+        self._logins += login
         consultation.ask(adviser, args, kwargs, timeout)
         if not consultation.over:
             self._timers.at(self._clock() + timeout, consultation.time_out)
@@ -154,4 +190,6 @@ class Consultations:
 
     def ended(self, consultation: Consultation) -> None:
         """Note that a consultation is no longer under way."""
-        self._under_way.discard(consultation)
+        if consultation in self._under_way:
+            self._under_way.remove(consultation)
+            self._logins -= consultation.login

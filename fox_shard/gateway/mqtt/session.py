@@ -226,7 +226,10 @@ class MqttSession(Session):
         if who.realm:
             self.realm = router.realms[who.realm]
         is_anonymous = who.method == _ANONYMOUS and who.provider == PROVIDER
-        self.authid = packet.client_id or _ANONYMOUS if is_anonymous else who.authid
+        self.authid = who.authid
+        if is_anonymous and router.authentication.users_of(self.realm.name) is None:
+            # Where there are users, it might be the name of one.
+            self.authid = packet.client_id or _ANONYMOUS
         self.authrole = who.authrole
         self.expires = who.expires
         self.encoder = event_encoder_of(self._framing)

@@ -1,19 +1,15 @@
 """Realms that are in no file, and are made when the first client wants to join them.
 
-Owns: which names they may have, and how many there may be. Never: what a realm consists of.
+Owns: how many there may be. Never: which names they may have, what a realm consists of.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, final
+from typing import final
 
 from fox_shard.backplane.limit_counts import LimitCounts
-from fox_shard.errors import InvalidUri
 from fox_shard.gateway.auth.authentication import Authentication
 from fox_shard.gateway.sessions.realm import Realm
-from fox_shard.topics.topic import check_topic
-
-NAME_LENGTH: Final = 128
-"""Characters of the longest name."""
+from fox_shard.topics.realm_names import may_be_made
 
 
 @final
@@ -43,7 +39,7 @@ class RealmsOnDemand:
 
         If there are users, the realm has to be that of one of them: others could not join it.
         """
-        if not self._limit or name is None or name in self._realms or not _is_legal(name):
+        if not self._limit or name is None or name in self._realms or not may_be_made(name):
             return
         users = self._authentication.users
         if users is not None and all(user.realm != name for user in users.all):
@@ -53,11 +49,3 @@ class RealmsOnDemand:
             return
         self._made += 1
         self._make(name)
-
-
-def _is_legal(name: str) -> bool:
-    try:
-        check_topic(name)
-    except InvalidUri:
-        return False
-    return len(name) <= NAME_LENGTH and "@" not in name

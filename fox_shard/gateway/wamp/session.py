@@ -184,8 +184,12 @@ class WampSession(Session):
                 self.connection.write(chunk)
 
     def not_subscribed(self, request: int, uri: str, message: str, oldest: int) -> None:
-        """Send [ERROR, SUBSCRIBE, Request|id, Details|dict, Error|uri, [message], {oldest}]."""
-        self._refuse(wamp.SUBSCRIBE, request, uri, message, {"oldest": oldest})
+        """Send [ERROR, SUBSCRIBE, Request|id, Details|dict, Error|uri, [message], {oldest}].
+
+        Only a gap in the history has an oldest event.
+        """
+        named = {"oldest": oldest} if oldest else None
+        self._refuse(wamp.SUBSCRIBE, request, uri, message, named)
 
     def unsubscribed_early(self, request: int, subscription: Subscription) -> None:
         """Send [SUBSCRIBED, SUBSCRIBE.Request|id, Subscription|id]; UNSUBSCRIBED follows."""

@@ -93,6 +93,7 @@ def test_who_trusts_the_router_may_be_asked_for_little():
 
 @pytest.mark.parametrize("as_written", [True, False])
 @pytest.mark.parametrize("kdf", ["argon2id13", "pbkdf2"])
+@pytest.mark.cites("advanced.authentication_scram.17", "advanced.authentication_scram.18")
 def test_the_proof_is_made_by_the_stored_key(kdf, as_written):
     iterations, memory = (4096, 0) if kdf == "pbkdf2" else (2, 8192)
     extra = challenge(kdf=kdf, iterations=iterations, memory=memory)

@@ -408,6 +408,18 @@ def test_count_and_list_cover_the_realm_and_the_given_authroles(
     assert msgpack.decode(found.args) == [result]
 
 
+@pytest.mark.parametrize(
+    ("procedure", "result"), [("wamp.session.count", 1), ("wamp.session.list", [2])]
+)
+def test_the_authroles_may_be_a_keyword_argument_as_with_crossbar(populated, procedure, result):
+    request = call(procedure)
+    kwargs = msgpack.encode({"filter_authroles": ["admin"]})
+    request.encoding, request.kwargs = payloads.MSGPACK, kwargs
+    assert msgpack.decode(answer(populated, request).args) == [result]
+    request.kwargs = msgpack.encode({"filter_authroles": "admin"})
+    assert answer(populated, request).uri == "wamp.error.invalid_argument"
+
+
 @pytest.mark.parametrize(("encoding", "args"), [(payloads.NONE, b""), (payloads.MSGPACK, b"")])
 def test_a_call_may_have_no_arguments(populated, encoding, args):
     request = call("wamp.session.count")

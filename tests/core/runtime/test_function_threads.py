@@ -47,6 +47,15 @@ def leave(number, *, by):
     raise SystemExit(3)
 
 
+async def leave_later(number, *, by):
+    await asyncio.sleep(0)
+    raise SystemExit(3)
+
+
+def interrupt(number, *, by):
+    raise KeyboardInterrupt
+
+
 def fail(number, *, by):
     raise LookupError("nobody")
 
@@ -57,11 +66,20 @@ def test_functions_sync_and_async_are_called():
 
 
 @pytest.mark.parametrize(
-    ("function", "message"), [(fail, "LookupError: nobody"), (leave, "SystemExit: 3")]
+    ("function", "message"),
+    [
+        (fail, "LookupError: nobody"),
+        (leave, "SystemExit: 3"),
+        (leave_later, "SystemExit: 3"),
+        (interrupt, "KeyboardInterrupt: "),
+    ],
 )
 def test_a_function_that_fails_gives_no_advice(function, message):
-    (found,) = outcomes({"a:b": function}, "a:b")
-    assert found == NoAdvice("error", message, "wamp.error.runtime_error")
+    functions = {"a:b": function, "a:next": multiply, "a:later": multiply_later}
+    # More often than there are threads: none may be lost.
+    found = outcomes(functions, *["a:b"] * (AT_ONCE + 1), "a:next", "a:later")
+    failed = NoAdvice("error", message, "wamp.error.runtime_error")
+    assert found == [failed] * (AT_ONCE + 1) + [Advice(6)] * 2
 
 
 def test_an_async_function_is_canceled_when_its_time_is_over():

@@ -117,11 +117,12 @@ def test_without_a_file_the_list_says_so(capsys):
             'there is no realm "no"; there are realm1.',
         ),
         (["add", *PETER], 'realm1 has a user "peter" already'),
-        (["add", "a\nb", "--realm", "realm1", "--role", "x"], "name: Expected `str`"),
-        (["add", "fox.worker", "--realm", "realm1", "--role", "x"], "name: Expected `str`"),
+        (["add", "a\nb", "--realm", "realm1", "--role", "x"], "name: a name has"),
+        (["add", "fox.worker", "--realm", "realm1", "--role", "x"], 'begins neither with "fox."'),
+        (["add", "paul", "--realm", "realm1", "--role", " x"], "role: a name has"),
         (["remove", "paul"], 'there is no user "paul".'),
         (["key", "paul", "--pubkey", KEY], 'there is no user "paul".'),
-        (["key", "peter", "--pubkey", "xy"], "pubkeys"),
+        (["key", "peter", "--pubkey", "xy"], "64 hexadecimal digits"),
         (["key", "paul", "--role", "x", "--pubkey", KEY], "say its --realm"),
     ],
 )
@@ -136,7 +137,40 @@ def test_a_mistake_is_told_in_a_sentence_and_changes_nothing(
     assert error.startswith("fox: ")
     assert says in error
     assert error.count("\n") == 1
+    assert "regex" not in error
     assert path.read_bytes() == before
+
+
+def test_a_realm_that_is_made_on_demand_may_have_users(monkeypatch, folder, path, capsys):
+    (folder / "conf" / "fox.toml").write_text("[auth]\nrealms_on_demand = 2\n")
+    assert add(monkeypatch, "paul", "--realm", "com.shop", "--role", "dev") == 0
+    new = ["--realm", "com.shop", "--role", "dev", "--pubkey", KEY]
+    assert main(["user", "key", "bot", *new]) == 0
+    assert [user.realm for user in file.read(path).all] == ["com.shop"] * 2
+    assert capsys.readouterr().err == ""
+    assert add(monkeypatch, "paul", "--realm", "wamp.shop", "--role", "dev") == 2
+    assert 'there is no realm "wamp.shop"' in capsys.readouterr().err
+
+
+ROLES = '[[realm]]\nname="realm1"\n[[realm.role]]\nname="dev"\n'
+
+
+@pytest.mark.parametrize(
+    ("roles", "role", "warns"),
+    [
+        (ROLES, "devv", 'fox: realm1 has no role "devv", so this user may do nothing there yet.\n'),
+        (ROLES, "dev", ""),
+        # Without roles, everybody may do everything.
+        ("", "devv", ""),
+    ],
+)
+def test_a_role_that_is_not_configured_is_told(monkeypatch, folder, capsys, roles, role, warns):
+    (folder / "conf" / "fox.toml").write_text(roles)
+    assert add(monkeypatch, "paul", "--realm", "realm1", "--role", role) == 0
+    assert capsys.readouterr().err == warns
+    new = ["--realm", "realm1", "--role", role, "--pubkey", KEY]
+    assert main(["user", "key", "bot", *new]) == 0
+    assert capsys.readouterr().err == warns
 
 
 @pytest.mark.parametrize("line", ["", "\n", "x" * 1025 + "\n"])

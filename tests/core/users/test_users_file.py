@@ -1,5 +1,6 @@
 """The file with the users: what it may contain, its mode, and writing it."""
 
+import os
 import re
 
 import pytest
@@ -42,6 +43,32 @@ def test_only_the_owner_may_read_what_is_written_and_no_password_is_in_it(path):
     assert path.stat().st_mode & 0o777 == 0o600
     assert "s3cret" not in path.read_text()
     assert [one.name for one in path.parent.iterdir()] == ["users.toml"]
+
+
+def test_what_root_writes_belongs_to_the_servers_user(path, monkeypatch):
+    """`sudo fox user add`: the server, which is not root, must still be able to read it."""
+    given = []
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.fchown", lambda file, user, group: given.append((user, group)))
+    stat = type(path).stat
+
+    def owned(self, **how):
+        status = stat(self, **how)
+        owner = {path: (1234, 12), path.parent: (999, 9)}.get(self)
+        return os.stat_result((*status[:4], *owner, *status[6:])) if owner else status
+
+    monkeypatch.setattr(type(path), "stat", owned)
+    # The first user: the file belongs to whoever the folder belongs to.
+    file.change(path, lambda users: (PETER,))
+    file.change(path, lambda users: (*users, BOT))
+    assert given == [(999, 9), (1234, 12)]
+
+
+def test_others_keep_what_they_write(path, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.fchown", lambda *_: pytest.fail("only root may give files away"))
+    file.change(path, lambda users: (PETER,))
+    assert file.read(path).all == (PETER,)
 
 
 def test_there_are_no_users_without_a_file(path):

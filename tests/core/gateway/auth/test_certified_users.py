@@ -51,6 +51,7 @@ def test_without_a_name_in_a_certificate_there_is_no_such_method():
     assert hello(None, methods=["tls", "ticket"], authid="peter")[:2] == [CHALLENGE, "ticket"]
 
 
+@pytest.mark.cites("advanced.authentication_cryptosign.8")
 def test_a_signature_is_bound_to_the_connection_if_there_is_one():
     extra = {"pubkey": "ab" * 32, "channel_binding": "tls-unique"}
     answer = hello(None, methods=["cryptosign"], binding=b"finished", extra=extra)

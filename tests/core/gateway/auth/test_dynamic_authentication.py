@@ -417,6 +417,25 @@ def test_attempts_at_the_same_time_are_no_more_attempts():
     assert details["message"].startswith("too many attempts")
 
 
+def test_nobody_is_asked_about_clients_of_an_address_that_has_failed_too_often_meanwhile():
+    client, authenticator = dynamic(settings=Auth(max_failures=1))
+    others = [again(client) for _ in range(20)]
+    for one in (client, *others):
+        challenged(one, "ticket", name="paul")
+        one.send([5, "x", {}])
+    asked = len(authenticator.asked())
+    assert asked < 20
+    authenticator.answers(None)
+    assert authenticator.asked() == []
+    waited = others[asked - 1 :]
+    assert waited
+    for one in waited:
+        ((_, details, uri),) = one.received()
+        assert uri == FAILED
+        assert details["message"].startswith("too many attempts")
+    assert len(authenticator.consultations) == asked - 1
+
+
 def test_an_authextra_is_passed_on_up_to_a_limit():
     client, authenticator = dynamic()
     challenged(client, "ticket", name="paul", much="x" * 20_000)

@@ -80,7 +80,17 @@ def test_a_client_without_a_user_name_is_refused():
 def test_a_client_without_a_user_name_may_join_a_realm_that_is_open():
     client = connect(None, None, gateway=gateway_of(["realm1"]))
     assert client.received() == [mqtt.Connack(mqtt.ACCEPTED)]
-    assert (client.session.authid, client.session.authrole) == ("c", "anonymous")
+    # A client id proves nothing: as an authid, it might be that of a user, who is told more.
+    assert (client.session.authid, client.session.authrole) == ("anonymous", "anonymous")
+
+
+def test_a_client_id_is_nobodys_authid_any_more_when_there_are_users():
+    gateway = gateway_of(["realm1"])
+    lets_in = gateway.authentication.lets_in
+    assert lets_in("realm1", "anonymous", "anonymous", "anonymous")
+    assert not lets_in("realm1", "c", "anonymous", "anonymous")
+    gateway.authentication.users = None
+    assert lets_in("realm1", "c", "anonymous", "anonymous")
 
 
 def test_without_users_names_and_passwords_are_ignored():

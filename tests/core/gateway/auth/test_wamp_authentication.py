@@ -216,6 +216,7 @@ def scram_proof(name, extra, *, password=PASSWORD, client_nonce=NONCE):
     "advanced.authentication_scram.1",
     "advanced.authentication_scram.8",
     "advanced.authentication_scram.14",
+    "advanced.authentication_scram.17",
 )
 def test_scram_as_the_specification_writes_it(kdf):
     client = client_of(only=Users([peter(kdf=kdf)]))
@@ -363,7 +364,7 @@ def test_the_vectors_of_the_specification(private_key, challenge, signature):
     assert not CryptosignProof(None, pubkey, bytes.fromhex(challenge)).check(signature, {})
 
 
-@pytest.mark.cites("advanced.authentication_cryptosign.3")
+@pytest.mark.cites("advanced.authentication_cryptosign.3", "advanced.authentication_cryptosign.8")
 def test_the_vector_of_the_specification_with_a_channel():
     """WAMP #channelbinding: the message is the challenge XOR the channel ID."""
     pubkey = pubkey_of(PRIVATE_KEY)
@@ -510,6 +511,16 @@ def test_if_no_method_is_possible_the_client_is_told_what_would_be(offered, more
     ((kind, details, uri),) = hello(client, *offered, **more)
     assert (kind, uri) == (3, NO_MATCH)
     assert any(method in details["message"] for method in METHODS)
+
+
+def test_a_client_of_an_open_realm_is_told_that_it_may_be_anonymous():
+    client = client_of(anonymous=["realm1"])
+    ((kind, details, uri),) = hello(client, "cookie")
+    assert (kind, uri) == (3, NO_MATCH)
+    assert "not open" not in details["message"]
+    assert "anonymous" in details["message"]
+    ((_, details, _),) = hello(client_of(), "cookie")
+    assert "not open to anonymous clients" in details["message"]
 
 
 def test_a_name_that_is_too_long_fails():

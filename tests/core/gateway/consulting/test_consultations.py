@@ -17,9 +17,9 @@ class Consulting(GatewayHarness):
         super().__init__(shards, **settings)
         self.told = []
 
-    def consult(self, adviser=DECIDE, *args, timeout=5.0, told=None):
+    def consult(self, adviser=DECIDE, *args, timeout=5.0, told=None, **how):
         told = told or self.told.append
-        return self.gateway.consultations.consult(adviser, [*args], {}, timeout, told)
+        return self.gateway.consultations.consult(adviser, [*args], {}, timeout, told, **how)
 
     def asked(self, shard=0):
         """Return the only call that the shard got."""
@@ -224,6 +224,51 @@ def test_so_many_consultations_are_under_way_and_no_more():
     harness.gateway.send_report(harness.now)
     (report,) = harness.got("coordinator", Report)
     assert report.counters["refused.max_consultations"] == 1
+
+
+def test_clients_that_log_in_leave_half_of_the_room_to_sessions():
+    """Anybody may begin to log in; whoever has a session must not be refused because of that."""
+    harness = Consulting(max_consultations=4)
+    logins = [harness.consult(login=True) for _ in range(3)]
+    assert harness.outcomes == ["busy"]
+    for _ in range(3):
+        harness.consult()
+    assert harness.outcomes == ["busy", "busy"]
+    logins[0].cancel()
+    harness.consult(login=True)
+    assert harness.outcomes == ["busy", "busy"]
+
+
+def test_one_client_may_always_log_in():
+    harness = Consulting(max_consultations=1)
+    harness.consult(login=True)
+    assert harness.outcomes == []
+
+
+def test_functions_are_called_for_sessions_first_and_logins_leave_threads_to_them():
+    harness = Consulting()
+    for number in range(20):
+        harness.consult(Function("logins:who"), number, login=True)
+    functions = harness.gateway.consultations.functions
+    running = functions.due()
+    assert [call.args for call in running] == [[number] for number in range(12)]
+    for _ in range(5):
+        harness.consult(Function("rules:may"), "session")
+    assert [call.args for call in functions.due()] == [["session"]] * 4
+    functions.finished(running[0], Advice("yes"))
+    assert [call.args for call in functions.due()] == [["session"]]
+    functions.finished(running[1], Advice("yes"))
+    assert [call.args for call in functions.due()] == [[12]]
+
+
+def test_a_function_is_not_called_for_what_nobody_wants_any_more():
+    harness = Consulting()
+    wanted = [False, True]
+    for number in range(2):
+        harness.consult(Function("logins:who"), number, is_wanted=lambda: wanted.pop(0))
+    assert [call.args for call in harness.gateway.consultations.functions.due()] == [[1]]
+    assert len(harness.gateway.consultations) == 1
+    assert harness.told == []
 
 
 def test_nobody_is_told_of_a_canceled_consultation():

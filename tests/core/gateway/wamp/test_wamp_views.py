@@ -364,6 +364,9 @@ def test_a_subscription_that_cannot_be_made_is_answered_with_error():
     client.session.not_subscribed(4, "fox.error.history", "why", 7)
     error = [8, 32, 4, {}, "fox.error.history", ["why"], {"oldest": 7}]
     assert client.received() == [error]
+    # Only a gap in the history has an oldest event.
+    client.session.not_subscribed(5, "wamp.error.not_authorized", "why", 0)
+    assert client.received() == [[8, 32, 5, {}, "wamp.error.not_authorized", ["why"]]]
 
 
 def test_a_subscription_with_a_selector_is_ended_by_its_id():

@@ -264,7 +264,7 @@ def keys(harness, pattern="*#"):
         ([("a", KEEP, b"[1]"), ("a", ERASE, b""), ("a", KEEP, b"[3]")], [("a", b"[3]")]),
     ],
 )
-@pytest.mark.cites("advanced.pubsub_event_retention.3", "advanced.pubsub_event_retention.5")
+@pytest.mark.cites("advanced.pubsub_event_retention.3")
 def test_a_retained_event_is_its_topics_key_until_an_empty_one(published, kept, harness):
     """semantics: keys; MQTT-3.3.1-5, MQTT-3.3.1-10."""
     for topic, flags, args in published:
@@ -283,7 +283,6 @@ def test_a_retained_event_is_its_topics_key_until_an_empty_one(published, kept, 
         ("*x.#", []),
     ],
 )
-@pytest.mark.cites("advanced.pubsub_event_retention.5")
 def test_a_subscriber_is_shown_the_matching_keys_before_its_subscription_is_confirmed(
     pattern, matching, harness
 ):
