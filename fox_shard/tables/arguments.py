@@ -11,7 +11,7 @@ from typing import Final
 
 import jsonschema_rs
 
-from fox_shard.tables.mistakes import SchemaError, shown
+from fox_shard.tables.mistakes import SchemaError, shown, suggestion
 
 _DFA: Final = 1 << 20
 
@@ -33,6 +33,8 @@ _BYTES_PER_VALUE: Final = 64
 
 _LARGEST: Final = 10**100
 
+_TYPES: Final = ("string", "integer", "number", "boolean", "object", "array", "null")
+
 
 def check_simple(keyword: str, argument: object, path: str) -> int:
     """Check a keyword that holds no schema, and return its weight. Raises SchemaError."""
@@ -40,6 +42,8 @@ def check_simple(keyword: str, argument: object, path: str) -> int:
         return pattern_weight(argument, path)
     if keyword == "format":
         _check_format(argument, path)
+    if keyword == "type":
+        _check_type(argument, path)
     values = check_numbers(argument, path)
     if keyword == "multipleOf":
         if isinstance(argument, int | float) and 0 < argument < _LEAST_MULTIPLE:
@@ -69,6 +73,12 @@ def _compiles(pattern: str, options: jsonschema_rs.RegexOptions) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _check_type(argument: object, path: str) -> None:
+    for name in argument if isinstance(argument, list) else [argument]:
+        if isinstance(name, str) and name not in _TYPES:
+            raise SchemaError(path, f"there is no type {shown(name)}{suggestion(name, _TYPES)}")
 
 
 def _check_format(name: object, path: str) -> None:

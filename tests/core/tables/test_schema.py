@@ -80,6 +80,8 @@ def without(schema, table, key):
         ({"a": {"maximum": 10**100}}, "$.a.maximum", "1e100"),
         ({"a": {"enum": [[10**100]]}}, "$.a.enum", "1e100"),
         # Patterns: only what takes linear time.
+        ({"a": {"type": "strin"}}, "$.a.type", "did you mean string?"),
+        ({"a": {"type": ["null", "float"]}}, "$.a.type", "there are string, integer, number"),
         ({"a": {"pattern": "(?=x)y"}}, "$.a.pattern", "linear time"),
         ({"a": {"pattern": r"(a)\1"}}, "$.a.pattern", "linear time"),
         ({"a": {"pattern": "("}}, "$.a.pattern", "linear time"),
