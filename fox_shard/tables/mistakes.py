@@ -27,6 +27,11 @@ class SchemaError(InvalidArgument):
         self.path = path
         self.sentence = sentence
 
+    def in_file(self, name: str) -> str:
+        """Return the mistake as a whole sentence with the name of its file."""
+        end = "" if self.sentence.endswith("?") else "."
+        return f"{name}: {self.path}: {self.sentence}{end}"
+
 
 class InvalidRow(InvalidPayload):
     """A row or an event that breaks a rule of its schema.

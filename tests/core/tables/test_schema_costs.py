@@ -63,6 +63,14 @@ def test_a_multiple_costs_more_and_of_a_tiny_number_is_refused():
     assert refused.value.path == "$.a.multipleOf"
 
 
+def test_a_mistake_in_a_file_is_one_sentence():
+    with pytest.raises(SchemaError) as refused:
+        TableSet.parse({"a": {"type": "strin"}})
+    expected = 's.json: $.a.type: there is no type "strin"; did you mean string?'
+    assert refused.value.in_file("s.json") == expected
+    assert SchemaError("$", "it is wrong").in_file("s.json") == "s.json: $: it is wrong."
+
+
 def test_a_long_word_is_compared_with_nothing():
     assert suggestion("invoise", ["invoice"]) == "; did you mean invoice?"
     assert suggestion("invoice" * 1000, ["invoice" * 1000]) == ""
