@@ -5,6 +5,8 @@ Owns: the socket, TLS, signs of life. Never: what messages mean.
 
 import asyncio
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import Final, final
 
@@ -56,7 +58,8 @@ class WebSocket:
     async def send(self, data: bytes) -> None:
         """Send a message. Raises ConnectionLost."""
         try:
-            await self._connection.send(data)
+            with _aborting(self._connection):
+                await self._connection.send(data)
         except ConnectionClosed as error:
             raise self._lost(error) from error
 
@@ -74,7 +77,8 @@ class WebSocket:
     async def close(self) -> None:
         """Close the WebSocket."""
         self._timer.cancel()
-        await self._connection.close()
+        with suppress(ConnectionClosed), _aborting(self._connection):
+            await self._connection.close()
 
     def _lost(self, error: ConnectionClosed) -> ConnectionLost:
         self._timer.cancel()
@@ -101,11 +105,27 @@ class WebSocket:
 
     async def _ping(self) -> None:
         try:
-            await (await self._connection.ping())
+            with _aborting(self._connection):
+                await (await self._connection.ping())
         except ConnectionClosed:
             return  # Whoever waits for a message is told.
         if self._waits_since is not None:
             self._waits_since = self._loop.time()
+
+
+@contextmanager
+def _aborting(connection: ClientConnection) -> Iterator[None]:
+    """Raise ConnectionClosed where the library aborts a transport that has ended already.
+
+    If that had still to write when the router closed, `abort` of CPython's transport raises
+    AttributeError afterwards.
+    """
+    try:
+        yield
+    except AttributeError:
+        if connection.close_code is None or not connection.transport.is_closing():
+            raise
+        raise ConnectionClosed(connection.protocol.close_rcvd, None) from None
 
 
 def dial_of(url: str, tls: Tls, patience: float) -> Dial:

@@ -8,6 +8,7 @@ true. A filter may have an object of operators in place of a value: `{"$gt": 5, 
 """
 
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, Final, final
 
 from fox_shard.errors import InvalidArgument
@@ -67,7 +68,7 @@ Test = Callable[[object], bool]
 class Filter:
     """A parsed filter, which documents are matched against."""
 
-    __slots__ = ("_tests",)
+    __slots__ = ("_tests", "comparisons")
 
     def __init__(self, wanted: Document) -> None:
         """Parse the filter. Raises InvalidArgument, which says what is wrong with it."""
@@ -78,10 +79,19 @@ class Filter:
             )
         check_levels(wanted, "filter")
         self._tests = _tests_of(wanted)
+        #: How many comparisons a document may take: as many as the filter has values.
+        self.comparisons = _values_in(wanted)
 
     def matches(self, document: Document | None) -> bool:
         """Whether the document meets the filter. None (no document) counts as an empty document."""
         return _all_meet(self._tests, document or {})
+
+
+def _values_in(wanted: object) -> int:
+    """Return the number of values within a filter, whose levels are bounded."""
+    if isinstance(wanted, dict):
+        wanted = [*wanted.values()]
+    return sum(1 + _values_in(value) for value in wanted) if isinstance(wanted, list) else 0
 
 
 def _tests_of(wanted: Document) -> dict[Any, Test]:
@@ -140,7 +150,23 @@ def _not_equal(operand: object) -> Test:
 def _one_of(operand: object) -> Test:
     if not isinstance(operand, list):
         raise InvalidArgument("the option filter: $in takes a list")
-    return lambda found: found is not MISSING and any(equal(found, one) for one in operand)
+    scalars = frozenset(_alike(one) for one in operand if isinstance(one, _SCALARS))
+    others = [one for one in operand if not isinstance(one, _SCALARS)]
+
+    def test(found: object) -> bool:
+        if isinstance(found, _SCALARS):  # at once, however long the list is
+            return _alike(found) in scalars
+        return found is not MISSING and any(equal(found, one) for one in others)
+
+    return test
+
+
+_SCALARS: Final = (str, int, float, bytes, NoneType)
+
+
+def _alike(value: object) -> object:
+    """Return what scalars have in common that are equal in JSON: 1 and 1.0, not 1 and true."""
+    return (value,) if isinstance(value, bool) else value
 
 
 def _exists(operand: object) -> Test:

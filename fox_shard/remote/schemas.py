@@ -38,7 +38,7 @@ def read(file: str) -> str:
         reason = getattr(error, "strerror", None) or error
         raise SchemaFileError(f"Cannot read {name}: {reason}.") from error
     except SchemaError as error:
-        raise SchemaFileError(f"{name}: {error.path}: {error.sentence}.") from error
+        raise SchemaFileError(error.in_file(name)) from error
     return text
 
 

@@ -159,10 +159,10 @@ def _is_wrong(router: Session, schema: TableSet, table: Table, topic: str) -> bo
 
 def _recompute(router: Session, made: Recomputation, progress: Progress = unseen) -> None:
     """Read all rows that contribute, and add them."""
-    for edge in made.edges:
-        found = _rows(router, edge.source, made.filter(edge))
-        for row in counted(found, progress, f"rows of {as_name(edge.source)}"):
-            made.add(edge, row)
+    for reading in made.readings:
+        found = _rows(router, reading.table, reading.filter)
+        for row in counted(found, progress, f"rows of {as_name(reading.table)}"):
+            made.add(reading, row)
 
 
 def _rows(router: Session, name: str, wanted: Document | None = None) -> Iterator[Document]:

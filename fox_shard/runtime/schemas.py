@@ -30,6 +30,6 @@ def read_schemas(config: Config) -> dict[str, str]:
                     f"Cannot read {realm.schema}, the schema of {realm.name}: {reason}."
                 ) from error
             except SchemaError as error:
-                raise SchemaFileError(f"{realm.schema}: {error.path}: {error.sentence}.") from error
+                raise SchemaFileError(error.in_file(realm.schema)) from error
             texts[realm.name] = text
     return texts

@@ -122,11 +122,13 @@ def names_in(raw: object, path: str, what: str) -> list[tuple[str, str]]:
     """Return the entries of a list of names, each with its place. Raises SchemaError."""
     if not isinstance(raw, list):
         raise SchemaError(path, f"{what} is a list of names of fields, not {shown(raw)}")
+    known: set[str] = set()
     for index, name in enumerate(raw):
         if not isinstance(name, str):
             raise SchemaError(at(path, index), f"the name of a field is a text, not {shown(name)}")
-        if name in raw[:index]:
+        if name in known:
             raise SchemaError(at(path, index), f"{shown(name)} stands there twice")
+        known.add(name)
     return [(name, at(path, index)) for index, name in enumerate(raw)]
 
 

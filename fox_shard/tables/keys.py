@@ -5,8 +5,9 @@ Owns: the encoding. Never: which fields are a table's key.
 Each key field is one component of the row's topic. Of a text, these characters are percent-encoded,
 as UTF-8 bytes in upper case: `%`, the characters with a meaning in topics and patterns (`.`, `/`,
 `*`, `+`, `#`), white space, control characters, and a leading `~`, which marks the keys of
-sequences. The empty text is the component `%`, which no other text gives. Integers are decimal
-digits, booleans `true` and `false`. A value has one component only, so a row has one topic.
+sequences. The empty text is the component `%`, which no other text gives. A text that begins with
+U+0000 is none here: clients with JSON take it for bytes, and could not name its row. Integers are
+decimal digits, booleans `true` and `false`. A value has one component only, so a row has one topic.
 """
 
 import re
@@ -56,6 +57,8 @@ def _text_component(text: str) -> str:
         return text
     if not text:
         return _EMPTY
+    if text[0] == "\0":
+        raise ValueError("a text that does not begin with U+0000, which means bytes in WAMP's JSON")
     try:
         text.encode()
     except UnicodeEncodeError:

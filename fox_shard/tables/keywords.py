@@ -6,15 +6,15 @@ Never: the comparison of a value with a schema (see `validation`).
 A schema is checked before a validator is made of it, because a short schema can be made that takes
 a validator hours, or all memory: references that lead back to themselves, or that double at each
 step. So references are written out, and what results is counted: the schema's *weight*, one for
-each subschema, more for what takes longer. A value is compared with each subschema once at most.
+each subschema, more for what takes longer (see `arguments`). A value is compared with each
+subschema once at most. What says nothing about values, such as a description, is left out.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias, final
 from urllib.parse import unquote
 
-import jsonschema_rs
-
+from fox_shard.tables.arguments import check_numbers, check_simple, pattern_weight
 from fox_shard.tables.mistakes import SchemaError, at, shown, suggestion
 
 Schema: TypeAlias = dict[str, Any] | bool
@@ -24,9 +24,6 @@ DEEPEST: Final = 32
 
 HEAVIEST: Final = 10_000
 """The weight of all schemas of a realm together."""
-
-PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=1 << 18, dfa_size_limit=1 << 20)
-"""How patterns are searched for: in linear time, by programs of at most 256 KiB."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -41,16 +38,16 @@ _LISTS: Final = _words("allOf anyOf oneOf prefixItems")
 _MAPS: Final = _words("properties patternProperties dependentSchemas")
 _DEFINITIONS: Final = frozenset(("$defs", "definitions"))
 _SIMPLE: Final = _words(
-    """$ref $comment $schema type enum const multipleOf maximum exclusiveMaximum minimum
-    exclusiveMinimum maxLength minLength pattern maxItems minItems uniqueItems maxContains
-    minContains maxProperties minProperties required dependentRequired format contentEncoding
-    contentMediaType title description default deprecated readOnly writeOnly examples"""
+    """$ref $schema type enum const multipleOf maximum exclusiveMaximum minimum exclusiveMinimum
+    maxLength minLength pattern maxItems minItems uniqueItems maxContains minContains maxProperties
+    minProperties required dependentRequired format contentEncoding contentMediaType"""
 )
-KNOWN: Final = _SINGLE | _LISTS | _MAPS | _DEFINITIONS | _SIMPLE
+_REMARKS: Final = _words(
+    "$comment title description default deprecated readOnly writeOnly examples"
+)
+KNOWN: Final = _SINGLE | _LISTS | _MAPS | _DEFINITIONS | _SIMPLE | _REMARKS
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_LARGEST: Final = 10**100
-_PATTERN_WEIGHT: Final = 10
 _UNEVALUATED: Final = frozenset(("unevaluatedProperties", "unevaluatedItems"))
 _UNEVALUATED_WEIGHT: Final = 3  # what is within is looked at again, on each level
 
@@ -85,6 +82,8 @@ class Expansion:
         self._path = path
         self._done: dict[str, Expanded] = {}
         self._open = ["#"]
+        # How many schemas, each within the one before, are being expanded.
+        self._level = 0
 
     def expand(self, schema: object, path: str) -> Expanded:
         """Return a schema without references. Raises SchemaError."""
@@ -92,10 +91,14 @@ class Expansion:
             return Expanded(schema, 1, 1)
         if not isinstance(schema, dict):
             raise SchemaError(path, f"a schema is an object, true or false, not {shown(schema)}")
+        self._level += 1
+        _check_levels(self._level, path)  # before recursion takes all stack
         result: dict[str, Any] = {}
         weight, depth = 1, 0
         for keyword, argument in schema.items():
-            if keyword not in _DEFINITIONS and keyword != "$ref":
+            if _is_remark(keyword):
+                check_numbers(argument, at(path, keyword))
+            elif keyword not in _DEFINITIONS and keyword != "$ref":
                 result[keyword], more, below = self._keyword(keyword, argument, path)
                 weight, depth = weight + more, max(depth, below)
         if "$ref" in schema:
@@ -104,12 +107,13 @@ class Expansion:
             weight, depth = weight + more, max(depth, below)
         if not schema.keys().isdisjoint(_UNEVALUATED):
             weight *= _UNEVALUATED_WEIGHT
+        self._level -= 1
         return _checked(Expanded(result, weight, depth + 1), path)
 
     def _keyword(self, keyword: str, argument: object, path: str) -> tuple[object, int, int]:
         """Return a keyword's argument without references, its weight and depth."""
         here = at(path, keyword)
-        if keyword not in KNOWN and not keyword.startswith("x-"):
+        if keyword not in KNOWN:
             known = suggestion(keyword, KNOWN)
             raise SchemaError(path, f"there is no keyword {shown(keyword)}{known}")
         _check_shape(keyword, argument, here)
@@ -118,7 +122,7 @@ class Expansion:
             for steps, part in applied(keyword, argument)
         ]
         if not parts:
-            return argument, _check_simple(keyword, argument, here), 0
+            return argument, check_simple(keyword, argument, here), 0
         weight = sum(expanded.weight for _, expanded in parts)
         depth = max(expanded.depth for _, expanded in parts)
         schemas = [expanded.schema for _, expanded in parts]
@@ -128,9 +132,7 @@ class Expansion:
             return schemas, weight, depth
         names = [str(steps[1]) for steps, _ in parts]
         if keyword == "patternProperties":
-            for name in names:
-                _check_pattern(name, at(here, name))
-            weight += _PATTERN_WEIGHT * len(names)
+            weight += sum(pattern_weight(name, at(here, name)) for name in names)
         return dict(zip(names, schemas, strict=True)), weight, depth
 
     def _target(self, reference: object, path: str) -> Expanded:
@@ -154,9 +156,18 @@ class Expansion:
 def _checked(expanded: Expanded, path: str) -> Expanded:
     if expanded.weight > HEAVIEST:
         raise SchemaError(path, f"the schema consists of more than {HEAVIEST:,} parts")
-    if expanded.depth > DEEPEST:
-        raise SchemaError(path, f"there are more than {DEEPEST} levels of schemas")
+    _check_levels(expanded.depth, path)
     return expanded
+
+
+def _check_levels(levels: int, path: str) -> None:
+    if levels > DEEPEST:
+        raise SchemaError(path, f"there are more than {DEEPEST} levels of schemas")
+
+
+def _is_remark(keyword: str) -> bool:
+    """Whether a keyword says nothing about values."""
+    return keyword in _REMARKS or keyword.startswith("x-")
 
 
 def resolve(root: Mapping[str, Any], reference: str) -> object | None:
@@ -184,53 +195,3 @@ def _check_shape(keyword: str, argument: object, path: str) -> None:
         raise SchemaError(path, f"{keyword} is an object of schemas")
     if keyword == "$schema" and argument not in (_DIALECT, _DIALECT + "#"):
         raise SchemaError(path, f"the dialect must be {_DIALECT}")
-
-
-def _check_simple(keyword: str, argument: object, path: str) -> int:
-    """Check a keyword that holds no schema, and return its weight."""
-    if keyword == "pattern":
-        _check_pattern(argument, path)
-        return _PATTERN_WEIGHT
-    if keyword == "format":
-        _check_format(argument, path)
-    _check_numbers(argument, path)
-    return len(argument) // 10 if isinstance(argument, list | dict) else 0
-
-
-def _check_pattern(pattern: object, path: str) -> None:
-    if not isinstance(pattern, str):
-        raise SchemaError(path, f"a pattern is a text, not {shown(pattern)}")
-    try:
-        jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=PATTERNS)
-    except ValueError:
-        raise SchemaError(
-            path,
-            f"{shown(pattern)} is no regular expression that can be searched for in linear time"
-            " (without look-around and back-references, and not too large)",
-        ) from None
-
-
-def _check_format(name: object, path: str) -> None:
-    if name == "regex":
-        raise SchemaError(path, "the format regex is not checked")
-    try:
-        jsonschema_rs.Draft202012Validator(
-            {"format": name}, validate_formats=True, ignore_unknown_formats=False
-        )
-    except ValueError:
-        raise SchemaError(path, f"there is no format {shown(name)}") from None
-
-
-def _check_numbers(value: object, path: str) -> None:
-    """Refuse numbers that no JSON reader can hold; the value's depth is bounded by its reader."""
-    level: list[object] = [value]
-    while level:
-        for item in level:
-            if isinstance(item, int | float) and not abs(item) < _LARGEST:  # also NaN
-                raise SchemaError(path, "a number is not less than 1e100")
-        level = [
-            inner
-            for item in level
-            if isinstance(item, list | dict)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]

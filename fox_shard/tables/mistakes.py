@@ -27,6 +27,11 @@ class SchemaError(InvalidArgument):
         self.path = path
         self.sentence = sentence
 
+    def in_file(self, name: str) -> str:
+        """Return the mistake as a whole sentence with the name of its file."""
+        end = "" if self.sentence.endswith("?") else "."
+        return f"{name}: {self.path}: {self.sentence}{end}"
+
 
 class InvalidRow(InvalidPayload):
     """A row or an event that breaks a rule of its schema.
@@ -73,9 +78,14 @@ def _is_scalar(value: object) -> bool:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that refuses a word: what may have been meant, or all."""
+    """Return the end of a sentence that refuses a word: what may have been meant, or all.
+
+    Long words are compared with nothing, as that takes the product of both lengths.
+    """
     names = list(islice(known, 200))
-    nearest = difflib.get_close_matches(word, names, n=1, cutoff=0.7)
-    if nearest:
-        return f"; did you mean {nearest[0]}?"
-    return f"; there are {', '.join(names)}" if 0 < len(names) <= 20 else ""
+    short = [name for name in names if len(name) <= _LONGEST]
+    if len(word) <= _LONGEST:
+        nearest = difflib.get_close_matches(word, short, n=1, cutoff=0.7)
+        if nearest:
+            return f"; did you mean {nearest[0]}?"
+    return f"; there are {', '.join(names)}" if names == short and 0 < len(names) <= 20 else ""

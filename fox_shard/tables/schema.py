@@ -35,7 +35,7 @@ MOST_DEFINITIONS: Final = 1000
 class TableSet:
     """All tables and rules of a realm."""
 
-    __slots__ = ("_by_first", "_rules", "tables", "text")
+    __slots__ = ("_depths", "_rules", "tables", "text")
 
     def __init__(self, text: str, tables: Mapping[str, Table], rules: tuple[Rule, ...]) -> None:
         #: The schema, as JSON.
@@ -45,10 +45,8 @@ class TableSet:
         self._rules: Trie[Rule] = Trie()
         for rule in rules:
             self._rules.add(rule.pattern, rule)
-        #: Tables by the first component of their names; few share one.
-        self._by_first: dict[str, list[Table]] = {}
-        for table in tables.values():
-            self._by_first.setdefault(table.name.partition(".")[0], []).append(table)
+        # How many dots there are in names, each number once.
+        self._depths = sorted({name.count(".") for name in tables})
 
     @classmethod
     def parse(cls, schema: str | Mapping[str, Any]) -> Self:
@@ -70,11 +68,13 @@ class TableSet:
 
     def table_of(self, topic: str) -> Table | None:
         """Return the table whose topic, or a topic below it, this is."""
-        for table in self._by_first.get(topic.partition(".")[0], ()):
-            name = table.name
-            if topic == name or (
-                topic[len(name) : len(name) + 1] == "." and topic.startswith(name)
-            ):
+        dots = end = 0
+        for depth in self._depths:
+            while dots <= depth and end >= 0:
+                end = topic.find(".", end + 1 if dots else 0)
+                dots += 1
+            table = self.tables.get(topic if end < 0 else topic[:end])
+            if table is not None or end < 0:
                 return table
         return None
 

@@ -12,7 +12,8 @@ from typing import Any, Final, final
 
 import jsonschema_rs
 
-from fox_shard.tables.keywords import PATTERNS, Schema
+from fox_shard.tables.arguments import PATTERNS
+from fox_shard.tables.keywords import Schema
 from fox_shard.tables.mistakes import ROOT, InvalidRow, at, shown
 
 MOST_COMPARISONS: Final = 1 << 26

@@ -98,9 +98,9 @@ async def _verdict(session: Session, schema: TableSet, table: Table) -> Verdict:
 
 
 async def _recomputed(session: Session, made: Recomputation, budget: "_Budget") -> Recomputation:
-    for edge in made.edges:
-        async for row in _rows(session, edge.source, made.filter(edge), budget):
-            made.add(edge, row)
+    for reading in made.readings:
+        async for row in _rows(session, reading.table, reading.filter, budget):
+            made.add(reading, row)
     return made
 
 

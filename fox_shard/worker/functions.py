@@ -50,10 +50,11 @@ Function = Callable[[list[Any], dict[str, Any], Details], Any]
 
 
 class Loaded(NamedTuple):
-    """A reducer with its function."""
+    """A reducer with its function. longest: bytes of a message (`gateway.max_message_size`)."""
 
     reducer: Reducer
     function: Function
+    longest: int
 
 
 class Answer(NamedTuple):
@@ -72,13 +73,13 @@ def python_reducers(realm: Realm) -> list[Reducer]:
     return [reducer for reducer in realm.reducer if not reducer.is_built_in]
 
 
-def load(realm: Realm, folder: Path) -> list[Loaded]:
+def load(realm: Realm, folder: Path, longest: int) -> list[Loaded]:
     """Find the functions of a realm's reducers. Raises MissingFunction.
 
-    folder: where modules are looked for first.
+    folder: where modules are looked for first. longest: bytes of a message.
     """
     return [
-        Loaded(reducer, find(reducer.function, folder, "reducer"))
+        Loaded(reducer, find(reducer.function, folder, "reducer"), longest)
         for reducer in python_reducers(realm)
     ]
 

@@ -46,11 +46,11 @@ def load_work(config: Config, folder: Path) -> list[Work]:
 
     folder: where the functions' modules are looked for first.
     """
-    timeout = config.reducer.timeout
+    timeout, longest = config.reducer.timeout, config.gateway.max_message_size
     return [
         Work(
             realm.name,
-            load(realm, folder),
+            load(realm, folder, longest),
             [Webhook(realm.name, one, timeout) for one in realm.webhook],
         )
         for realm in config.realms

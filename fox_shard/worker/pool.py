@@ -11,13 +11,17 @@ import asyncio
 import threading
 import time
 from queue import SimpleQueue
-from typing import Any, final
+from typing import Any, Final, final
 
 from msgspec import Raw, msgpack
 
 from fox_shard.client import Refused
 from fox_shard.client.callee import CallDetails
+from fox_shard.errors import LimitExceeded
 from fox_shard.worker.functions import FAILED, MAX_TEXT, Answer, Details, Loaded, call
+
+AROUND: Final = 64
+"""Bytes of a message around a result."""
 
 
 class _Call:
@@ -45,6 +49,7 @@ class FunctionPool:
     def __init__(self, loaded: Loaded) -> None:
         self.reducer = loaded.reducer
         self._function = loaded.function
+        self._longest = loaded.longest - AROUND
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -97,19 +102,28 @@ class FunctionPool:
             if one.canceled:
                 continue
             self._running[number] = time.monotonic()
-            answer = _written(call(self._function, one.args, one.kwargs, one.details))
+            answer = self._written(call(self._function, one.args, one.kwargs, one.details))
             del self._running[number]
             try:
                 self._loop.call_soon_threadsafe(one.finish, answer)
             except RuntimeError:
                 return  # The process ends.
 
+    def _written(self, answer: Answer) -> Answer:
+        """Return the answer with its value encoded, so that the event loop need not do that.
 
-def _written(answer: Answer) -> Answer:
-    """Return the answer with its value encoded, so that the event loop need not do that."""
-    if answer.uri:
-        return answer
-    try:
-        return Answer(Raw(msgpack.encode(answer.value)))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return Answer(f"the result cannot be sent: {error}"[:MAX_TEXT], FAILED)
+        A gateway would end the session of whoever sends it a message that is too long.
+        """
+        if answer.uri:
+            return answer
+        try:
+            encoded = msgpack.encode(answer.value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            return Answer(f"the result cannot be sent: {error}"[:MAX_TEXT], FAILED)
+        if len(encoded) > self._longest:
+            return Answer(
+                f"the result has {len(encoded)} bytes, of at most {self._longest} "
+                "(gateway.max_message_size): the key is unchanged",
+                LimitExceeded.uri,
+            )
+        return Answer(Raw(encoded))

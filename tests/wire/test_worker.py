@@ -13,6 +13,9 @@ CONFIGURATION = """
 [reducer]
 timeout = 4.0
 
+[gateway]
+max_message_size = 100_000
+
 [[realm]]
 name = "realm1"
 
@@ -51,6 +54,8 @@ def odd(args, kwargs, details):
         raise ValueError("odd")
     if value == "nonsense":
         return object()
+    if value == "huge":
+        return "x" * 20_000_000
     if value == "retry" and details.publication not in tried:
         tried.add(details.publication)
         raise Retry
@@ -116,9 +121,9 @@ def test_functions_fold_events(cluster):
 def test_a_function_that_fails_costs_its_event_only(cluster):
     well(cluster)
     fox = Fox(cluster)
-    publish(fox, "odd.a", "one", "raise", "nonsense", "retry", "two")
+    publish(fox, "odd.a", "one", "raise", "nonsense", "huge", "retry", "two")
     becomes(fox, "odd.a", '["one","retry","two"]')
-    assert '"failed":2' in fox.prints("reducers", "--json")
+    assert '"failed":3' in fox.prints("reducers", "--json")
 
 
 def test_a_function_that_hangs_holds_up_its_topic_until_the_worker_is_started_anew(cluster):

@@ -16,6 +16,7 @@ from fox_shard.documents.payloads import JSON, decode, document
 from fox_shard.documents.payloads import encode as encode_payload
 from fox_shard.errors import InvalidArgument, InvalidPayload
 from fox_shard.gateway.authorization.rules import SUBSCRIBE
+from fox_shard.gateway.option_values import packed_document
 from fox_shard.gateway.procedures.inquiry import Inquiries, InquiryQuestion, Item
 from fox_shard.gateway.pubsub.fanout import visible
 from fox_shard.gateway.rpc.calls import Calls
@@ -86,7 +87,7 @@ class TableRows:
             RowsQuery(
                 table.name,
                 after="" if options.after is None else _topic(LIST, table, options.after),
-                filter=b"" if options.filter is None else msgpack.encode(options.filter),
+                filter=packed_document(options.filter, "filter") if options.filter else b"",
             )
         )
 

@@ -7,12 +7,13 @@ Owns: which options exist, their types, ranges and defaults. Never: their encodi
 from math import isnan
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, msgpack
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from fox_shard.backplane import frames
 from fox_shard.documents.filters import Filter, check_levels
 from fox_shard.documents.nesting import DEPTH_LIMIT, too_deep
 from fox_shard.errors import InvalidArgument, LimitExceeded
+from fox_shard.gateway.option_values import OPTION_BYTES, packed, packed_document
 from fox_shard.gateway.sessions.subscription import SubscribeOptions
 from fox_shard.gateway.wamp.attributes import Attributes
 from fox_shard.gateway.wamp.messages import Id
@@ -26,9 +27,6 @@ Concurrency = Annotated[int, Meta(ge=1, le=1 << 31)]
 
 CLOCK_SKEW: Final = 2 * TICKS * SHARDS
 """How far the clocks of other shards may lag behind: two seconds, in publication ids."""
-
-OPTION_BYTES: Final = 1 << 14
-"""The largest `when` or `filter` in MessagePack, since publishes and keys are compared with it."""
 
 DURABLE_LENGTH: Final = 256
 """Characters of the longest name of a durable reducer."""
@@ -125,7 +123,7 @@ def _retain_options(wire: RawPublishOptions) -> frames.RetainOptions | None:
     retain = frames.RetainOptions(
         seconds,
         when_id=None if wire.when_id is UNSET else wire.when_id,
-        when=None if wire.when is UNSET else _packed_document(wire.when, "when"),
+        when=None if wire.when is UNSET else packed_document(wire.when, "when"),
         # A will without a value means the same as `weak`.
         weak=wire.weak is not False or will == b"",
         will=will or None,
@@ -155,26 +153,7 @@ def _will(value: object) -> bytes:
         # The value is an event's arguments once the session ends.
         sentence = f"the option will: more than {DEPTH_LIMIT} levels"
         raise LimitExceeded(sentence).beyond("nesting")
-    return b"" if args in ([], [None]) else _packed(args, "will")
-
-
-def _packed(value: object, name: str) -> bytes:
-    """Encode the value of the option `name` in MessagePack. Raises InvalidArgument."""
-    try:
-        # Sorted, because equal filters must give their subscription the same id.
-        return msgpack.encode(value, order="sorted")
-    except (TypeError, OverflowError, RecursionError) as error:
-        raise InvalidArgument(f"the option {name}: {error}") from None
-
-
-def _packed_document(value: object, name: str) -> bytes:
-    """Encode a condition or filter. Raises InvalidArgument, or LimitExceeded if it is too large."""
-    packed = _packed(value, name)
-    if len(packed) > OPTION_BYTES:
-        raise LimitExceeded(
-            f"the option {name}: {len(packed)} bytes in MessagePack, of at most {OPTION_BYTES}"
-        ).beyond("option_size")
-    return packed
+    return b"" if args in ([], [None]) else packed(args, "will")
 
 
 class RawSubscribeOptions(Struct, gc=False):
@@ -209,7 +188,7 @@ class WampSubscribeOptions(Struct, frozen=True, gc=False):
         subscribe_options = SubscribeOptions(
             replay=keys or (wire.snapshot and after is None),
             state=wire.retained,
-            filter=_packed_document(wire.filter, "filter") if wire.filter else b"",
+            filter=packed_document(wire.filter, "filter") if wire.filter else b"",
             after=after,
             floor=floor,
             snapshot=wire.snapshot,

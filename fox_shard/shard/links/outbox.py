@@ -107,9 +107,12 @@ class ShardOutbox:
         """Return the number of the shard that owns the topic."""
         return self._placement.shard_of(realm, topic)
 
-    def is_full(self, shard: int) -> bool:
-        """Whether requests that cause further frames for that shard are to be refused."""
-        return self.waiting(shard) > self._limit
+    def is_full(self, shard: int, more: int = 0) -> bool:
+        """Whether requests that cause further frames for that shard are to be refused.
+
+        more: bytes that are about to be sent there.
+        """
+        return self.waiting(shard) + more > self._limit
 
     @property
     def is_any_full(self) -> bool:

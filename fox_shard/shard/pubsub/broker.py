@@ -4,8 +4,9 @@ Owns: which frames each gateway is sent. Never: who has subscribed (see `subscri
 gateway's sessions get an event; what becomes of keys (see `retained`).
 """
 
-from collections.abc import Iterator
-from typing import final
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import Final, final
 
 from fox_shard.backplane.frames import (
     ACKNOWLEDGE,
@@ -29,7 +30,7 @@ from fox_shard.shard.keys.retained import changes_key
 from fox_shard.shard.keys.unannounced import UnannouncedChanges
 from fox_shard.shard.links.peer import Peer
 from fox_shard.shard.pubsub.realms import RealmIndex, RealmIndexes
-from fox_shard.shard.pubsub.selectors import select, select_again, select_change
+from fox_shard.shard.pubsub.selectors import Selector, select, select_again, select_change
 from fox_shard.shard.rows import KeyRef
 
 RELIABLE = ACKNOWLEDGE | RECORDED | RETAIN | QOS1 | QOS2 | RELIABLE_EVENT
@@ -38,8 +39,10 @@ will be, told that they were published, or nobody would ever correct what a subs
 """
 
 
-FILTERS_PER_UNIT = 4
-"""Filters that cost a unit of the turn's budget when they look at an event."""
+COMPARISONS_PER_UNIT: Final = 4
+"""Comparisons of an event with what filters want that cost a unit of the turn's budget."""
+
+_comparisons = attrgetter("comparisons")
 
 
 @final
@@ -83,7 +86,7 @@ class Broker:
         announced_to: list[Peer] = []
         if index.observers:
             selectors = index.selectors(effect.ref[1])
-            self._budget.spend(len(selectors) // FILTERS_PER_UNIT)
+            self._spend(selectors)
             for peer, frame in select_change(selectors, effect, index.realm.document_of):
                 peer.link.send_reliable(frame)
                 announced_to.append(peer)
@@ -91,6 +94,9 @@ class Broker:
             if effect.computed:
                 announced_to += index.subscribers.match(effect.ref[1])
             self._unannounced.announced(effect, announced_to)
+
+    def _spend(self, selectors: Iterable[Selector]) -> None:
+        self._budget.spend(sum(map(_comparisons, selectors)) // COMPARISONS_PER_UNIT)
 
     def send(self, event: Event, replies: list[Frame]) -> None:
         """Send an event that already has its id; otherwise like `publish`."""
@@ -136,7 +142,7 @@ class Broker:
             # Without a key, a replay has nothing to show before the event.
             realm.precede(publish.topic)
         selectors = index.selectors(publish.topic)
-        self._budget.spend(len(selectors) // FILTERS_PER_UNIT)
+        self._spend(selectors)
         for peer, frame in select(selectors, event, realm.document_of):
             if publish.flags & RELIABLE:
                 peer.link.send_reliable(frame)

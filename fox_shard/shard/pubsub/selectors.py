@@ -32,7 +32,7 @@ class Selector:
     behind: its followers are still being sent what they missed (see `missed`).
     """
 
-    __slots__ = ("behind", "filter", "follow", "id", "pattern", "peer", "state")
+    __slots__ = ("behind", "comparisons", "filter", "follow", "id", "pattern", "peer", "state")
 
     def __init__(self, peer: Peer, pattern: Pattern, spec: SelectorSpec) -> None:
         self.peer = peer
@@ -42,6 +42,8 @@ class Selector:
         self.follow = spec.follow
         self.behind = False
         self.filter = Filter(msgpack.decode(spec.filter)) if spec.filter else None
+        #: How many an event may take; 1 without a filter.
+        self.comparisons = 1 if self.filter is None else self.filter.comparisons
 
     def wants(self, event: Event | None, documents: Documents) -> bool:
         """Whether the event, or the key's value, exists (is not None) and meets the filter."""

@@ -72,7 +72,7 @@ class BuiltIns:
         """
         effects: list[Effect] = []
         for reducer in reducers:
-            if reducer.function is not None and not self._queues.is_elsewhere(reducer):
+            if reducer.function is not None and not self._queues.room.is_elsewhere(reducer):
                 ref = (reducer.realm, reducer.mission or event.publish.topic)
                 folded, (reduced,) = self._fold(reducer, ref, [event], stored=stored)
                 self._queues.note(reducer, folded=reduced, failed=not reduced)

@@ -33,8 +33,10 @@ FOLD_UNITS: Final = 4
 INVOCATION_UNITS: Final = 2
 """Units of the turn's budget for an answer, and for an invocation."""
 
+CHOICE_UNITS: Final = 1
 INSTANCES_PER_UNIT: Final = 16
-"""Instances that cost a unit when one of them is chosen."""
+"""Units for the choice of an instance, and instances that cost one more. When one comes or goes, it
+is chosen anew for all keys whose events wait."""
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 30.0
@@ -126,8 +128,7 @@ class Invocations:
         if queue.reducer.function is not None:
             self._budget.spend(FOLD_UNITS * min(queue.ready, AT_ONCE))
             return self._built_ins.fold_queue(queue)
-        self._budget.spend(len(queue.reducer.instances) // INSTANCES_PER_UNIT)
-        instance = queue.choose()
+        instance = self._choose(queue)
         if instance is None:
             queue.reducer.parked.append(queue)
         elif instance.has_room:
@@ -136,13 +137,18 @@ class Invocations:
             instance.waiting.append(queue)
         return []
 
+    def _choose(self, queue: KeyQueue) -> Instance | None:
+        units = CHOICE_UNITS + len(queue.reducer.instances) // INSTANCES_PER_UNIT
+        self._budget.spend(units)
+        return queue.choose()
+
     def _serve(self, instance: Instance) -> None:
         """Ask an instance that has room about events that waited for it."""
         waiting = instance.waiting
         while waiting and instance.has_room and not self._budget.exhausted:
             queue = waiting.popleft()
             if queue.state is State.WAITING:
-                if queue.choose() is instance:
+                if self._choose(queue) is instance:
                     self._ask(queue, instance)
                 else:
                     self._queues.awake.append(queue)

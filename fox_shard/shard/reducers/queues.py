@@ -1,7 +1,7 @@
 """The events that wait for reducers.
 
-Owns: the queues, their rows and their limits; what a commit, or its failure, means for them. Never:
-who is asked about an event, and what becomes of the answer.
+Owns: the queues and their rows; what a commit, or its failure, means for them. Never: their limits
+(see `room`); who is asked about an event, and what becomes of the answer.
 
 An event joins the queues of its reducers in the transaction in which it is published, and is ready
 when that is durable. If the key is another shard's, the event joins the queue there instead (see
@@ -17,13 +17,12 @@ from msgspec.structs import replace
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, REDUCES, Event, Fold, Publish
 from fox_shard.config import Reducers as Limits
-from fox_shard.config import Webhook
-from fox_shard.errors import QueueFull
 from fox_shard.shard import rows
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.reducers.catalog import Catalog
 from fox_shard.shard.reducers.reducer import KeyQueue, Reducer, State
+from fox_shard.shard.reducers.room import Room
 from fox_shard.shard.rows import QueuedEvent
 from fox_shard.store.journal import Journal
 
@@ -47,10 +46,8 @@ class Queues:
         "_catalog",
         "_clock",
         "_journal",
-        "_limits",
         "_outbox",
         "_settling",
-        "_shard",
         "_uncommitted",
         "_unconfigured",
         "_webhook_counts",
@@ -58,7 +55,7 @@ class Queues:
         "dropped",
         "failed",
         "folded",
-        "held",
+        "room",
         "waiting",
         "webhooks_waiting",
     )
@@ -72,12 +69,11 @@ class Queues:
         journal: Journal,
         limits: Limits,
     ) -> None:
-        self._shard = shard
         self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
         self._journal = journal
-        self._limits = limits
+        self.room = Room(shard, outbox, catalog, limits)
         self._uncommitted: deque[Uncommitted] = deque()
         # (ticket, queue, event, whether it was reduced) of events that were taken off in
         # transactions that may yet fail.
@@ -89,8 +85,6 @@ class Queues:
         # Webhook that is not configured -> events that were dropped.
         self._unconfigured: Counter[int] = Counter()
         self.folded = self.failed = self.dropped = 0
-        # Reducer -> numbers of other shards, with its key, that have no room for its events.
-        self.held: dict[int, set[int]] = {}
 
     @property
     def idle(self) -> bool:
@@ -106,47 +100,20 @@ class Queues:
         passes that reducer by.
         """
         admitted: list[Reducer] = []
+        size = len(publish.args) + len(publish.kwargs)
+        # Shard -> bytes of the event's copies that will wait for it.
+        copies: Counter[int] = Counter()
         for reducer in self._catalog.wanting(publish):
-            full = self._full(reducer, len(publish.args) + len(publish.kwargs))
+            full = self.room.full(reducer, size, copies)
             if full is None:
                 admitted.append(reducer)
+                copies[self.room.waits_for(reducer)] += size + rows.OVERHEAD
                 publish.flags |= REDUCES
             elif publish.flags & ACKNOWLEDGE and _refuses(reducer):
                 raise full
             else:
                 self._count_dropped(reducer, 1)
         return admitted
-
-    def is_elsewhere(self, reducer: Reducer) -> bool:
-        """Whether the reducer's key is another shard's."""
-        mission = reducer.mission
-        return bool(mission) and self._outbox.owner_of(reducer.realm, mission) != self._shard
-
-    def _full(self, reducer: Reducer, size: int) -> QueueFull | None:
-        """Return why no event of that size can wait for the reducer; None: it can."""
-        if reducer.webhook is not None:
-            return _webhook_full(reducer, reducer.webhook, size)
-        if self.is_elsewhere(reducer):
-            owner = self._outbox.owner_of(reducer.realm, reducer.mission)
-            if owner in self.held.get(reducer.id, ()):
-                full = f"the queue of a reducer of the topic is full at shard-{owner}"
-                return _queue_full(full, "reducer_queue_limit")
-            if self._outbox.is_full(owner):
-                full = f"too much waits for shard-{owner} (backplane.outbox_limit)"
-                return _queue_full(full, "outbox_limit")
-            return None
-        if reducer.function is not None and not reducer.mission:
-            return None
-        limits = self._limits
-        count = len(reducer.arrivals)
-        if count >= limits.queue_limit:
-            full = f"{count} events wait for a reducer of the topic (reducer.queue_limit)"
-            return _queue_full(full, "reducer_queue_limit")
-        waiting = self._catalog.realm(reducer.realm).size
-        if waiting + size > limits.queue_bytes:
-            full = f"{waiting} bytes of events wait for reducers (reducer.queue_bytes)"
-            return _queue_full(full, "reducer_queue_bytes")
-        return None
 
     def add(self, reducers: Sequence[Reducer], event: Event, *, stored: bool) -> None:
         """Let an event join the queues of reducers that `admit` has returned.
@@ -157,7 +124,7 @@ class Queues:
         if publish.fence is not None or publish.retain is not None:
             event = Event(event.publication, replace(publish, fence=None, retain=None))
         for reducer in reducers:
-            if self.is_elsewhere(reducer):
+            if self.room.is_elsewhere(reducer):
                 self._outbox.send_to_owner(_fold(reducer, event), revocable=stored)
                 continue
             if reducer.function is not None:
@@ -187,18 +154,6 @@ class Queues:
         else:
             self._is_ready(queue)
         return reducer
-
-    def is_full(self, reducer: Reducer) -> bool:
-        """Whether the reducer's queue has no room."""
-        return self._full(reducer, 0) is not None
-
-    def has_room_again(self, reducer: Reducer) -> bool:
-        """Whether the reducer's queue, which was full, has room for many events."""
-        limits = self._limits
-        return (
-            len(reducer.arrivals) <= limits.queue_limit // 2
-            and self._catalog.realm(reducer.realm).size <= limits.queue_bytes // 2
-        )
 
     def _join(self, reducer: Reducer, queued: QueuedEvent) -> KeyQueue:
         queue = reducer.queue(queued.topic)
@@ -374,19 +329,3 @@ def _row(queued: QueuedEvent) -> bytes:
 def _refuses(reducer: Reducer) -> bool:
     """Whether acknowledged publishes are refused while the reducer's queue is full."""
     return reducer.webhook is None or reducer.webhook.when_full == "refuse"
-
-
-def _webhook_full(reducer: Reducer, webhook: Webhook, size: int) -> QueueFull | None:
-    count = len(reducer.arrivals)
-    name = f'the webhook "{webhook.name}"'
-    if count >= webhook.queue_limit:
-        full = f"{count} events wait for {name} (its queue_limit)"
-        return QueueFull(f"{full}: publish again later").beyond("webhook_queue_limit")
-    if reducer.size + size > webhook.queue_bytes:
-        full = f"{reducer.size} bytes of events wait for {name} (its queue_bytes)"
-        return QueueFull(f"{full}: publish again later").beyond("webhook_queue_bytes")
-    return None
-
-
-def _queue_full(why: str, limit: str) -> QueueFull:
-    return QueueFull(f"{why}: publish again later, or register more instances").beyond(limit)

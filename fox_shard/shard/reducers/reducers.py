@@ -15,7 +15,7 @@ from fox_shard.config import Realm
 from fox_shard.config import Reducers as Limits
 from fox_shard.deadline import Deadline
 from fox_shard.shard import rows
-from fox_shard.shard.budget import Budget
+from fox_shard.shard.budget import Budget, units_of
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.inquiries import Inquiries
 from fox_shard.shard.keys.retained import RetainedKeys
@@ -116,7 +116,8 @@ class Reducers:
         """
         if not reducers:
             return []
-        self._budget.spend(REDUCER_UNITS * len(reducers))
+        size = len(event.publish.args) + len(event.publish.kwargs)
+        self._budget.spend((REDUCER_UNITS + units_of(size)) * len(reducers))
         self.queues.add(reducers, event, stored=stored)
         return self.built_ins.fold(reducers, event, stored=stored)
 
@@ -127,7 +128,7 @@ class Reducers:
         reducer = self.queues.add_fold(fold)
         if not reducer.takes_events:
             self.instances.changed(reducer)
-        if reducer.id not in self._full and self.queues.is_full(reducer):
+        if reducer.id not in self._full and self.queues.room.is_full(reducer):
             self._full.add(reducer.id)
             self._tell_shards(FoldsHeld(reducer.id, held=True))
 
@@ -139,7 +140,7 @@ class Reducers:
         """Let other shards send events again to queues that have room again."""
         for id_ in list(self._full):
             reducer = self.catalog.by_id.get(id_)
-            if reducer is None or self.queues.has_room_again(reducer):
+            if reducer is None or self.queues.room.has_room_again(reducer):
                 self._full.discard(id_)
                 self._tell_shards(FoldsHeld(id_, held=False))
 
@@ -150,16 +151,16 @@ class Reducers:
     def folds_held(self, frame: FoldsHeld, shard: int) -> None:
         """Note that a queue of another shard is full, or has room again."""
         if frame.held:
-            self.queues.held.setdefault(frame.reducer, set()).add(shard)
-        elif frame.reducer in self.queues.held:
-            self.queues.held[frame.reducer].discard(shard)
+            self.queues.room.held.setdefault(frame.reducer, set()).add(shard)
+        elif frame.reducer in self.queues.room.held:
+            self.queues.room.held[frame.reducer].discard(shard)
 
     def link_broken(self, peer: Peer) -> None:
         """Forget what the peer tells again in the next pair."""
         self.instances.link_broken(peer)
         if peer.kind is Kind.SHARD:
             shard = int(peer.name.partition("-")[2])
-            for shards in self.queues.held.values():
+            for shards in self.queues.room.held.values():
                 shards.discard(shard)
 
     def tell(self, failure: Publish) -> None:

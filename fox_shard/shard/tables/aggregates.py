@@ -29,6 +29,9 @@ GROUP_UNITS: Final = 4
 CONTRIBUTION_UNITS: Final = 2
 """Units for a contribution that arrives."""
 
+FUNCTIONS_PER_UNIT: Final = 4
+"""Functions of the aggregate that cost one more unit, for a contribution and for a group."""
+
 
 @final
 class Aggregates:
@@ -81,6 +84,7 @@ class Aggregates:
         build = self._builds.find(frame.realm, frame.build)
         if build is None:
             return  # of a schema that is not active any more
+        self._budget.spend(len(build.aggregate.functions) // FUNCTIONS_PER_UNIT)
         topic, place = frame.target_topic, f"{frame.edge}\0{frame.source}"
         group = build.groups.get(topic)
         before = None if group is None else group.contributions.get(place)
@@ -101,7 +105,8 @@ class Aggregates:
     def touch(self, build: Build, topic: str) -> None:
         """Note that the group's key is to be written, unless the build is not shown."""
         if build.stage != BUILDING and topic not in build.touched:
-            self._budget.spend(GROUP_UNITS)
+            units = GROUP_UNITS + len(build.aggregate.functions) // FUNCTIONS_PER_UNIT
+            self._budget.spend(units)
             self._touch(build, topic)
 
     def _touch(self, build: Build, topic: str) -> None:

@@ -22,6 +22,9 @@ from fox_shard.topics.pattern import EXACT, Pattern
 ROW_UNITS: Final = 1
 """Units of the turn's budget for a row that is looked at, besides its size."""
 
+COMPARISONS_PER_UNIT: Final = 16
+"""Values in a filter that cost one more unit for each row."""
+
 
 @final
 class TableReader:
@@ -40,12 +43,15 @@ class TableReader:
         found = self._realms[realm]
         table = self._definitions.of(realm).tables.get(query.table)
         wanted = Filter(msgpack.decode(query.filter)) if query.filter else None
+        units = ROW_UNITS
+        if wanted is not None:
+            units += wanted.comparisons // COMPARISONS_PER_UNIT
         position = page.start.decode() or query.after
         for topic in found.keys.steps(_pattern(query), position):
             if page.is_full:
                 page.go_on_at((position or query.table).encode())
                 return
-            page.spend(ROW_UNITS)
+            page.spend(units)
             if topic is not None:
                 position = topic
                 self._look(found, table, topic, wanted, page)

@@ -26,6 +26,10 @@ BYTES_PER_UNIT: Final = 256
 COMPARISONS_PER_UNIT: Final = 2048
 """Bytes of a payload, times the parts of the definition, that cost one more unit."""
 
+SEARCHED_PARTS_PER_UNIT: Final = 2
+"""Parts of the definition that cost one more unit if the payload is not valid: the search for the
+rule that is broken makes validators of them."""
+
 
 @final
 class Validation:
@@ -67,17 +71,21 @@ class Validation:
         if not publish.flags & EMPTY or not publish.flags & RETAIN:
             value, size = _value(realm, publish), len(publish.args) + len(publish.kwargs)
             for rule in rules:
-                self._spend(size, rule)
-                rule.check(value, size)
+                self._compare(rule, value, size)
         will = _will(publish)
         if will:
             for rule in rules:
-                self._spend(_will_size(publish), rule)
-                rule.check(will[0], _will_size(publish))
+                self._compare(rule, will[0], _will_size(publish))
 
-    def _spend(self, size: int, definition: Table | Rule) -> None:
+    def _compare(self, definition: Table | Rule, value: object, size: int) -> None:
+        """Raise InvalidRow unless the value fits. size: bytes of its encoded form."""
         units = VALIDATION_UNITS + size // BYTES_PER_UNIT
         self._budget.spend(units + size * definition.weight // COMPARISONS_PER_UNIT)
+        try:
+            definition.check(value, size)
+        except InvalidRow:
+            self._budget.spend(definition.weight // SEARCHED_PARTS_PER_UNIT)
+            raise
 
     # Rows
 
@@ -108,8 +116,7 @@ class Validation:
 
     def _check_document(self, table: Table, document: object, size: int, of: str) -> None:
         """Raise a Refusal unless the document is the row of the topic `of`."""
-        self._spend(size, table)
-        table.check(document, size)
+        self._compare(table, document, size)
         assert isinstance(document, dict)
         topic = table.row_topic(document)
         if topic != of:

@@ -12,13 +12,13 @@ from fox_shard.client.websocket import dial_of
 
 
 @asynccontextmanager
-async def server(play, **options):
+async def server(play, *, patience=0.2, **options):
     """A WebSocket server, and a client's connection to it."""
     async with serve(
         play, "127.0.0.1", 0, subprotocols=["wamp.2.msgpack"], ping_interval=None, **options
     ) as serving:
         host, port = serving.sockets[0].getsockname()[:2]
-        transport = await dial_of(f"ws://{host}:{port}/ws", Tls(), 0.2)()
+        transport = await dial_of(f"ws://{host}:{port}/ws", Tls(), patience)()
         try:
             yield transport
         finally:
@@ -84,6 +84,39 @@ def test_a_connection_that_the_router_closes_is_lost_with_its_reason():
     async def play():
         async with server(lambda websocket: websocket.close(1001, "later")) as transport:
             with pytest.raises(ConnectionLost, match="is lost: later"):
+                await transport.receive()
+            with pytest.raises(ConnectionLost):
+                await transport.send(b"x")
+
+    asyncio.run(play())
+
+
+def test_a_router_may_close_while_it_is_sent_a_message_that_is_too_long():
+    """It takes the rest of the message after its last word."""
+
+    async def play():
+        begun, ending = asyncio.Event(), asyncio.Event()
+
+        async def strict(websocket):
+            websocket.transport.pause_reading()
+            await begun.wait()
+            websocket.transport.write(b"\x88\x02" + (1009).to_bytes(2, "big"))
+            websocket.transport.write_eof()
+            await ending.wait()
+            websocket.transport.resume_reading()
+            await websocket.wait_closed()
+
+        async with server(strict, patience=60, max_size=None) as transport:
+            sending = asyncio.create_task(transport.send(bytes(1 << 25)))
+            socket = transport._connection.transport
+            while not socket.get_write_buffer_size():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+            begun.set()
+            while not socket.is_closing():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            ending.set()
+            await sending
+            with pytest.raises(ConnectionLost):
                 await transport.receive()
             with pytest.raises(ConnectionLost):
                 await transport.send(b"x")

@@ -167,3 +167,25 @@ def test_a_row_that_cannot_be_sent_to_the_caller_does_not_hide_the_others(harnes
     say(harness, 0, first, *items, row("order.a.3", {"n": 3}))
     say(harness, 1, second)
     assert result(session) == ([[{"n": 1}, {"n": 3}]], {"more": False, "after": None})
+
+
+def test_a_filter_is_bounded(harness, session):
+    call(harness, session, "fox.table.rows", "order", {"filter": {"n": {"$in": [*range(10_000)]}}})
+    uri, message = error(session)
+    assert uri == "fox.error.limit_exceeded"
+    assert "the option filter: " in message
+    assert "of at most 16384" in message
+
+
+def test_a_filter_that_no_shard_can_read_is_refused(harness, session):
+    call(harness, session, "fox.table.rows", "order", {"filter": {"n": 10**400}})
+    uri, message = error(session)
+    assert uri == "wamp.error.invalid_argument"
+    assert "the option filter: " in message
+
+
+def test_a_long_name_is_not_compared_with_those_of_tables(harness, session):
+    call(harness, session, "fox.table.rows", "order" * 1_000_000)
+    uri, message = error(session)
+    assert uri == "wamp.error.invalid_argument"
+    assert len(message) < 200

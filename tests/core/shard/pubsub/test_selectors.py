@@ -401,3 +401,21 @@ def test_the_earlier_value_is_not_known_when_a_change_is_sent_again(last, filter
 def test_a_plain_event_that_is_sent_again_is_no_change(stored):
     sent = publish(flags=ACKNOWLEDGE | CONDITION, retain=RetainOptions(when_id=0))
     assert restarted(stored, sent, wanted=[selecting(state=True)]) == []
+
+
+def answered_in_one_turn(lists):
+    harness = ShardHarness(gateways=2, unstored=(REALM,))
+    wanted = {"of": {"$in": [[number] for number in range(lists)]}}
+    harness.say("gateway-1", selecting(filter_=wanted))
+    harness.turns()
+    args = b'[{"of": ["x"]}]'
+    frames = [publish(request=n, args=args, flags=ACKNOWLEDGE) for n in range(1, 21)]
+    harness.send("gateway-0", *frames, reliable=True)
+    harness.turn()
+    return 20 - sum(len(one.frames) for one in harness.shard.peers["gateway-0"].waiting)
+
+
+def test_comparisons_with_large_filters_are_work_of_several_turns():
+    """An event may have to be compared with each value of a filter."""
+    assert answered_in_one_turn(1) == 20
+    assert answered_in_one_turn(5000) < 10

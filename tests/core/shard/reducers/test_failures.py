@@ -128,6 +128,37 @@ def test_the_bytes_of_a_realms_queues_are_limited():
     assert harness.shard.health()["refused"] == {"reducer_queue_bytes": 1}
 
 
+def several(count, missions=None):
+    """Return reducers of one topic, each of which gets every event."""
+    missions = missions or [f"key.{number}" for number in range(count)]
+    return [reducer(number, mission=mission) for number, mission in enumerate(missions, 1)]
+
+
+def test_an_event_counts_for_each_of_its_reducers_before_it_waits():
+    """Or one large event, for a thousand reducers, would take all memory."""
+    harness = reducing_harness(*several(5), reducer=Reducers(queue_bytes=8192))
+    payload = b'["%b"]' % (b"x" * 2000)
+    frame = publish("a.b", session=2, request=1, args=payload)
+    harness.say("gateway-1", frame, reliable=True)
+    (refusal,) = harness.got("gateway-1", Refused)
+    assert "reducer.queue_bytes" in refusal.message
+    assert harness.got("gateway-1", Event) == []
+    assert harness.shard.reducers.queues.waiting == 0
+    harness.say("gateway-1", publish("a.b", session=2, args=payload, flags=PLAIN))
+    assert len(harness.got("gateway-1", Event)) == 1
+    assert harness.shard.reducers.queues.waiting == 2
+    assert harness.shard.reducers.queues.dropped == 3
+
+
+def test_a_large_event_for_many_reducers_is_paid_for():
+    harness = reducing_harness(*several(20))
+    harness.shard.budget.begin_turn()
+    payload = b'["%b"]' % (b"x" * 100_000)
+    harness.send("gateway-1", publish("a.b", session=2, args=payload, flags=PLAIN))
+    harness.turn()
+    assert harness.shard.budget.left < harness.shard.budget.units - 20 * 90
+
+
 def test_a_refusal_is_the_same_after_a_restart():
     harness = reducing_harness(reducer(), reducer=Reducers(queue_limit=1))
     emit(harness, 1)

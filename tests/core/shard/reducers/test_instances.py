@@ -1,6 +1,7 @@
 """Instances of reducers: who may register, who is asked, what if they leave."""
 
 import pytest
+from limited_turns import limit, settle
 from reducing import (
     answer,
     asked,
@@ -232,3 +233,19 @@ def test_what_is_dropped_does_not_include_what_waits_for_its_commit():
     assert not list(harness.shard.reducers.catalog)
     assert harness.shard.reducers.queues.dropped == 2
     assert harness.shard.reducers.queues.waiting == 0
+
+
+def test_an_instance_that_comes_is_considered_for_all_waiting_keys_in_several_turns():
+    first = reducer(invoke="roundrobin", concurrency=1)
+    harness = reducing_harness(first)
+    for number in range(200):
+        emit(harness, 1, topic=f"a.{number}")
+    harness.turns(3)
+    queues = harness.shard.reducers.queues
+    assert not queues.awake
+    limit(harness, 50)
+    harness.send("gateway-0", reducer(session=3, invoke="roundrobin", concurrency=1))
+    harness.turn()
+    assert len(queues.awake) > 100
+    settle(harness)
+    assert not queues.awake

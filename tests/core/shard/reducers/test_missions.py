@@ -54,6 +54,20 @@ def fold_of(frame, number, *, topic="a.z", **more):
     return Fold(REALM, frame.mission, frame.registration, frame.pattern, frame.durable, event)
 
 
+def test_an_event_counts_for_each_of_its_reducers_before_it_is_sent():
+    harness = made(outbox_limit=65536)
+    missions = [f"{harness.there}.{number}" for number in range(200)]
+    there = [one for one in missions if harness.placement.shard_of(REALM, one) == 1]
+    for number, mission in enumerate(there, 1):
+        registered(harness, mission, session=number)
+    harness.got("gateway-0")
+    args = b'["%b"]' % (b"x" * 4000)
+    harness.say("gateway-1", publish("a.b", session=2, args=args), reliable=True)
+    (refusal,) = harness.got("gateway-1", Refused)
+    assert "backplane.outbox_limit" in refusal.message
+    assert folds(harness) == []
+
+
 def arrive(harness, *frames):
     harness.say("shard-1", *frames, reliable=True)
 

@@ -368,3 +368,24 @@ def test_rows_need_room_in_the_realm_and_aggregates_follow_from_them(shards):
     shards.check_aggregates()
     assert [quota.count for quota in quotas] == [0, 0]
     sale(shards, "s4", "g0", 1)
+
+
+def test_contributions_of_many_functions_are_work_of_several_turns():
+    """A thousand functions take milliseconds for each contribution, and each group."""
+
+    def cost_of_a_row(functions):
+        fields = {f"f{number}": NUMBER for number in range(functions)}
+        edge = {"key": ["id"], "fields": {name: name for name in fields}}
+        table = {"properties": {"id": TEXT, **fields}, "primary_key": ["id"]}
+        total = {**table, "type": "aggregate", "sum": [*fields]}
+        shards = TableShards({"sale": {**table, "propagate": {"total": [edge]}}, "total": total})
+        node = shards.owner("total.1")
+        build = node.tables.builds.of(REALM, "total")
+        before = node.budget.left
+        numbers = ("1",) * functions
+        frame = Contribution(REALM, "total.1", build.name, 0, "sale.1", 64, numbers)
+        node.inbox.handlers[Contribution](frame, 1)
+        return before - node.budget.left
+
+    assert cost_of_a_row(4) < 10
+    assert cost_of_a_row(400) > 150

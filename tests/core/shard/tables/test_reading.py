@@ -116,3 +116,12 @@ def test_keys_that_are_older_than_the_table_are_no_rows_of_it(harness):
     harness.say("coordinator", DefineTables(REALM, 1, TableSet.parse(schema).text, active=True))
     assert topics(ask(harness)) == ["t.7"]
     assert topics(ask(harness, topic="t.a")) == []
+
+
+def test_a_page_ends_sooner_if_its_filter_is_large(harness):
+    for number in range(SLICE_UNITS):
+        put(harness, f"t.x{number:05}", 0)
+    lists = [[n] for n in range(5000)]
+    page = ask(harness, filter=msgpack.encode({"n": {"$in": [*lists, 0]}}))
+    assert page.next
+    assert len(page.items) < 20
