@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import time
+from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 from starlette.types import Receive, Scope, Send
@@ -19,6 +20,7 @@ from fox_shard.config import Address, Config, Listener
 from fox_shard.coordinator.totals import ProcessTotals
 from fox_shard.embedded.asgi import WAMP, WebSocketApplication
 from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
+from fox_shard.embedded.junction_sampler import frame_source
 from fox_shard.embedded.local_transport import LocalTransport, Origin
 from fox_shard.embedded.mount_paths import with_whole_path
 from fox_shard.embedded.server_end import is_server_stopping
@@ -120,6 +122,7 @@ class WebApplication:
             limits_of(config, is_local=self._is_local),
             keys=keys,
             processes=_Parts(self._clients),
+            frames=frame_source(self._clients.observe, Path(config.run_dir)),
             wamp=WebSocketApplication(self._clients, WAMP),
             metrics=metrics_page(config, token, processes, self._counted),
         )

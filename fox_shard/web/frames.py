@@ -62,7 +62,7 @@ async def look(request: Request) -> Response:
     source: FrameSource | None = request.app.state.frames
     realm = parameters(request, ("realm",)).get("realm") or context.limits.realm
     if source is None:
-        raise Problem(404, "There are no taps: all of the server is in one process.")
+        raise Problem(404, "This server does not show its frames.")
     async with context.sessions.shared(visitor_of(request, realm)) as session:
         # Raises Refused if the visitor's role has no rule for it.
         await session.call(STATUS, [], {}, {})
