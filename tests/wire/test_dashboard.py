@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from chromium import DESKTOP, PHONE, chromium, findings, overflow
-from cluster import ROOT, write_config
+from cluster import ROOT, await_true, write_config
 from playwright.sync_api import expect
 from user_file import PASSWORD, UserFile
 from web_cluster import WebCluster
@@ -194,6 +194,30 @@ def test_a_page_comes_back_when_its_gateway_and_the_http_server_do(cluster, visi
     page.get_by_role("button", name="Call", exact=True).click()
     expect(page.get_by_role("region", name="Result")).to_contain_text("[")
     cluster.await_ready()
+
+
+def test_a_page_that_was_just_opened_shows_the_last_minutes(cluster, visit):
+    def recent():
+        with cluster.http() as http:
+            return http.get("/api/status/recent").json()["states"]
+
+    publish(cluster, "anything", 1)
+    await_true("the server remembers three states", lambda: len(recent()) >= 3)
+    page = visit("overview")
+    chart = page.get_by_role("figure").filter(has_text="Messages a second")
+    # What is drawn first has two lines and more; the page itself has asked once.
+    assert chart.locator("path.line-0").first.get_attribute("d").count("L") >= 2
+    # What happened to processes before is told, too.
+    cluster.restart("shard-0")
+    cluster.await_ready()
+    expect(page.get_by_text(re.compile("shard-0 (is back|has started again)"))).to_be_visible()
+    pid = cluster.processes["shard-0"].pid
+    await_true(
+        "the server remembers the new shard",
+        lambda: any(one["pid"] == pid for one in recent()[-1]["processes"]),
+    )
+    late = visit("processes")
+    expect(late.get_by_text(re.compile("shard-0 (is back|has started again)"))).to_be_visible()
 
 
 # Keys

@@ -46,7 +46,7 @@ export function Processes() {
     </div>
     ${events.length > 0 && html`
       <section class="card" aria-labelledby="log">
-        <h2 id="log">Since this page was opened</h2>
+        <h2 id="log">What has happened</h2>
         <ol class="events" aria-live="polite">
           ${events.map(({ at, kind, text }) => html`
             <li key=${`${at} ${text}`}><time>${clock(at)}</time><span class=${`mark ${kind}`} aria-hidden="true"></span>${text}</li>`)}
