@@ -303,6 +303,9 @@ def test_a_lock_shows_its_holder_its_token_and_who_waits(cluster, visit):
         row = page.get_by_role("row", name=re.compile("desk.lock"))
         expect(row).to_contain_text(str(token))
         expect(row.get_by_role("gridcell").last).to_have_text("1")
+        # Who waits can be seen on a small phone, too.
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.locator(".grid-box").evaluate("(one) => one.scrollWidth - one.clientWidth") <= 0
         row.click()
         page.get_by_role("button", name="Break the lock…").click()
         page.get_by_role("dialog").get_by_role("button", name="Break it").click()
@@ -477,7 +480,13 @@ def test_the_overview_draws_how_long_deliveries_calls_and_commits_take(cluster, 
 
 def test_an_aggregate_is_verified_and_history_is_read(filled, visit):
     page = visit("tables?table=detail")
-    expect(page.get_by_role("row", name=re.compile("acme"))).to_contain_text("30.00")
+    row = page.get_by_role("row", name=re.compile("acme"))
+    expect(row).to_contain_text("30.00")
+    # The number of rows stays the same.
+    for amount, total in (("2.50", "31.00"), ("1.50", "30.00")):
+        invoice = {"date": "2026-11-01", "customer": "acme", "amount": amount}
+        publish(filled, "invoice", invoice, retain=True)
+        expect(row).to_contain_text(total)
     page.get_by_role("button", name="Verify").click()
     expect(page.get_by_text("All rows are right.")).to_be_visible()
     history = visit("history?topic=recorded.door")

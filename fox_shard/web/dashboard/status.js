@@ -192,7 +192,8 @@ function eventsOf(latest, last, at) {
       gone.delete(process.name);
     } else if (before && before.status !== process.status && process.status !== "down") {
       const kind = process.status === "ok" ? "back" : "trouble";
-      events.push({ at, name: process.name, kind, text: `${process.name}: ${process.status}.` });
+      const text = kind === "back" ? `${process.name} is well again.` : `${process.name} is ${process.status}.`;
+      events.push({ at, name: process.name, kind, text });
     }
   }
   return events.reverse();

@@ -64,7 +64,7 @@ export function Keys() {
 function Nothing({ wanted, loading, make }) {
   if (loading) return html`<p class="quiet">Asking the shards…</p>`;
   if (wanted) {
-    return html`<${Empty} title="No topic of a key is like that."><p>Search for a part of a topic, or for a pattern: <code>*</code> is one component, a last <code>#</code> any number.</p><//>`;
+    return html`<${Empty} title="No key matches."><p>Search for a part of a topic, or for a pattern: <code>*</code> is one component, a last <code>#</code> any number.</p><//>`;
   }
   return html`
     <${Empty} title="There are no keys yet.">
