@@ -185,7 +185,7 @@ def test_the_alert_rules_are_evaluated_and_a_killed_process_raises_one(server, p
     assert len(rules()) == len(re.findall(r"- alert:", ALERTS.read_text()))
     named = set(re.findall(r"fox_\w+", " ".join(rule["query"] for rule in rules())))
     for name in named:
-        assert prometheus.values(f"count({name})") not in ([], [0.0]), name
+        await_true(f"{name} is scraped", lambda name=name: prometheus.values(f"count({name})"))
 
     def down():
         alerts = prometheus.get("alerts")["alerts"]
