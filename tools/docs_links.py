@@ -1,4 +1,4 @@
-"""A hook of mkdocs for links that lead out of docs/.
+"""A hook of mkdocs for what is not in docs/: the icon, and links that lead elsewhere.
 
 On the site, an example has a page with its text, and a test is named without a link.
 """
@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 
 _ROOT = Path(__file__).parents[1]
 _LINK = re.compile(r"\[([^\]]*)\]\(\.\./([^)#]+)(#[^)]*)?\)")
+_NAME = re.compile(r"(?<=<td><code>)[^<\s]{16,}(?=</code>)")
 _LANGUAGES = {
     **{".py": "python", ".cjs": "javascript", ".js": "javascript", ".toml": "toml"},
     **{".ts": "typescript", ".tsx": "typescript"},
@@ -30,7 +31,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             page = File.generated(config, _page_of(path), content=content)
             page.inclusion = InclusionLevel.NOT_IN_NAV
             files.append(page)
+    icon = _ROOT / "fox_shard" / "web" / "dashboard" / "icon.svg"
+    files.append(File.generated(config, "images/icon.svg", content=icon.read_text()))
     return files
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Let a long name in a table break behind its dots and underscores, and nowhere else."""
+    return _NAME.sub(lambda match: re.sub(r"([._]\b)", r"\1<wbr>", match[0]), html)
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

@@ -70,6 +70,7 @@ async def make_attached(
         schedule=shell.schedule_flush,
         settle=_nothing,
         works=[],
+        observe=None,
         health={gateway.name: health},
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from fox_shard.config import Address, Listener
 from fox_shard.embedded.handing_over import UserOf
 from fox_shard.embedded.local_connection import Client, LocalConnection
+from fox_shard.embedded.parts import Observe
 from fox_shard.gateway.clients.access import UNIX, Access
 from fox_shard.gateway.clients.web_user import WebUser
 from fox_shard.gateway.core import Gateway
@@ -36,6 +37,10 @@ class Clients(Protocol):
     @property
     def health_answers(self) -> Mapping[str, Callable[[], Mapping[str, object]]]:
         """The answers about all that is in this process, by name; {}: the router does not run."""
+
+    @property
+    def observe(self) -> Observe | None:
+        """See `Parts`; to be asked while the router runs or starts."""
 
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client to the gateway."""

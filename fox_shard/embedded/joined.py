@@ -125,6 +125,7 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         settle=partial(shell.settle, SETTLING),
         health=_health(junction, clients, shell.schedule),
         works=works,
+        observe=partial(setattr, junction, "observer"),
     )
 
 

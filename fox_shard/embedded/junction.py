@@ -9,8 +9,8 @@ back to the gateway that writes it. There is no connection that could break, so 
 lasts as long as the process. Only the links to attached gateways may break.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple, final
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeAlias, final
 
 from fox_shard.backplane.frames import Batch
 from fox_shard.backplane.node import Node
@@ -23,6 +23,10 @@ ROUNDS: Final = 4
 An acknowledged message takes three: there, back with the event, and back with the acknowledgement
 after the gateway has said that it has delivered.
 """
+
+
+Observer: TypeAlias = Callable[[float, str, str, bytes], None]
+"""Is shown a batch: seconds since 1970, the sender, the receiver, the encoded batch."""
 
 
 class Outgoing(NamedTuple):
@@ -44,7 +48,8 @@ class NodeWrite(NamedTuple):
 class Junction:
     """Nodes that talk to each other, and to attached gateways, which are processes of their own.
 
-    outgoing: what they have for these; whoever sends it removes it. now: monotonic seconds.
+    outgoing: what they have for these; whoever sends it removes it. observer: is shown each batch
+    that a node sends; None: nobody looks. now: monotonic seconds.
     """
 
     def __init__(self, nodes: Sequence[Node]) -> None:
@@ -52,6 +57,7 @@ class Junction:
         self.nodes = tuple(nodes)
         self._by_name = {node.name: node for node in nodes}
         self.outgoing: list[Outgoing] = []
+        self.observer: Observer | None = None
         # The nodes that something has happened to since their last turns.
         self._stirred: set[str] = set()
 
@@ -112,6 +118,8 @@ class Junction:
     def _flush(self, node: Node, now: float, wall: float) -> None:
         """Hand over what the node has for others."""
         for peer, data in node.flush(now):
+            if self.observer is not None:
+                self.observer(wall, node.name, peer, data)
             other = self._by_name.get(peer)
             if other is None:
                 self.outgoing.append(Outgoing(node.name, peer, data))

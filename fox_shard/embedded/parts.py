@@ -7,11 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from fox_shard.config import Config
+from fox_shard.embedded.junction import Observer
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.client_side import ClientSide
 from fox_shard.worker.instance import Work
 
 Health = Callable[[], Mapping[str, object]]
+
+Observe = Callable[[Observer | None], None]
+"""Lets an observer see the batches between the nodes of the process; None: nobody any more."""
 
 
 class Shell(Protocol):
@@ -47,7 +51,8 @@ class Parts(NamedTuple):
 
     process: its name in the log. openness: see `check_openness`. schedule: lets the gateway's turn
     end soon. settle: waits for what is not on the disk yet. health: answers by the name of the
-    socket. works: what a worker has to do; an attached gateway's server has one.
+    socket. works: what a worker has to do; an attached gateway's server has one. observe: None: the
+    processes have taps.
     """
 
     process: str
@@ -60,3 +65,4 @@ class Parts(NamedTuple):
     settle: Callable[[], Awaitable[None]]
     health: Mapping[str, Health]
     works: list[Work]
+    observe: Observe | None

@@ -26,7 +26,7 @@ from fox_shard.embedded.handing_over import UserOf
 from fox_shard.embedded.joined import make_joined
 from fox_shard.embedded.local_clients import LocalClients
 from fox_shard.embedded.local_connection import Client, LocalConnection
-from fox_shard.embedded.parts import Annex, Health, Parts
+from fox_shard.embedded.parts import Annex, Health, Observe, Parts
 from fox_shard.errors import StartError
 from fox_shard.gateway.core import Gateway
 from fox_shard.runtime.health import ROUTER
@@ -298,6 +298,11 @@ class FoxRouter:
     def health_answers(self) -> Mapping[str, Health]:
         """The answers about all that is in this process, for what is in this package."""
         return self._answers
+
+    @property
+    def observe(self) -> Observe | None:
+        """See `Parts`, for what is in this package."""
+        return self._parts.observe
 
     def connect(self, client: Client) -> LocalConnection:
         """Connect a client without a socket, for what is in this package."""

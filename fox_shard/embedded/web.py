@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import time
+from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 from starlette.types import Receive, Scope, Send
@@ -19,6 +20,7 @@ from fox_shard.config import Address, Config, Listener
 from fox_shard.coordinator.totals import ProcessTotals
 from fox_shard.embedded.asgi import WAMP, WebSocketApplication
 from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
+from fox_shard.embedded.junction_sampler import frame_source
 from fox_shard.embedded.local_transport import LocalTransport, Origin
 from fox_shard.embedded.mount_paths import with_whole_path
 from fox_shard.embedded.server_end import is_server_stopping
@@ -52,6 +54,7 @@ class _Served(NamedTuple):
 
     app: WebApp
     pool: Pool
+    sampling: "asyncio.Task[None]"
 
 
 @final
@@ -64,13 +67,15 @@ class _Parts:
         self._sampled = time.monotonic()
 
     async def processes(self) -> list[dict[str, Any]]:
-        """Return the health of each part."""
+        """Return the health of each part; nothing before the router has started."""
         now, used = time.monotonic(), time.process_time()
         if now - self._sampled >= PERIOD:
             self._sampled = now
             self._share.sample(now, used)
         answers = self._clients.health_answers
         parts = [{**answer(), "pid": os.getpid()} for answer in answers.values()]
+        if not parts:
+            return parts
         first = next((one for one in parts if one["name"] == ROUTER), parts[0])
         first.update(cores=self._share.value(now, used), memory=resident_bytes())
         return parts
@@ -120,10 +125,13 @@ class WebApplication:
             limits_of(config, is_local=self._is_local),
             keys=keys,
             processes=_Parts(self._clients),
+            frames=frame_source(self._clients.observe, Path(config.run_dir)),
             wamp=WebSocketApplication(self._clients, WAMP),
             metrics=metrics_page(config, token, processes, self._counted),
         )
-        self._served = _Served(app, pool)
+        assert app.recent_states is not None
+        sampling = asyncio.create_task(app.recent_states.keep_on())
+        self._served = _Served(app, pool, sampling)
         # A router that starts again may have another event loop.
         self._requests, self._looking = 0, False
 
@@ -136,6 +144,7 @@ class WebApplication:
         """Answer no more, and end all sessions."""
         served, self._served = self._served, None
         if served is not None:
+            served.sampling.cancel()
             served.app.end_streams()
             await served.pool.close()
 

@@ -135,13 +135,16 @@ class _WebProcess:
             loop.add_signal_handler(number, self._stop)
         health = HealthSocket(Path(self._config.run_dir), NAME, self._health)
         await health.open()
-        sampling = asyncio.create_task(self._sample())
+        sampling = [asyncio.create_task(self._sample())]
+        if self._app.recent_states is not None:
+            sampling.append(asyncio.create_task(self._app.recent_states.keep_on()))
         settle_garbage()
         _log.info("started", extra={"fox": {"process": NAME, "pid": os.getpid()}})
         _log.info("listening", extra={"fox": {"process": NAME, "web": str(self._address)}})
         await self._server.serve(sockets)
         await self._pool.close()
-        sampling.cancel()
+        for task in sampling:
+            task.cancel()
         health.close()
         _log.info("stopped", extra={"fox": {"process": NAME}})
 

@@ -27,6 +27,7 @@ from fox_shard.web.operations import OPERATIONS, Operation
 from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer, root_of
 from fox_shard.web.reading import answered
+from fox_shard.web.recent_states import RecentStates
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures, SigningKey
 from fox_shard.web.status import ProcessSource
@@ -42,6 +43,8 @@ class WebApp:
     def __init__(self, app: Starlette, limits: Limits) -> None:
         self._app = OriginCheck(app, limits.origins, is_local=limits.is_local)
         self._streams: Streams = app.state.streams
+        # None: nobody is told how the processes are.
+        self.recent_states: RecentStates | None = app.state.recent_states
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
@@ -93,6 +96,7 @@ def make_app(
     app.router.redirect_slashes = False
     app.state.context = context
     app.state.processes = processes
+    app.state.recent_states = RecentStates(processes, wall) if processes is not None else None
     app.state.frames = frames
     app.state.streams = Streams(limits.streams, limits.streams_per_address)
     return WebApp(app, limits)

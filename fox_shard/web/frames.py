@@ -15,8 +15,8 @@ from starlette.responses import Response
 
 from fox_shard.web.context import context_of
 from fox_shard.web.problems import Problem
-from fox_shard.web.reading import answered, parameters, visitor_of
-from fox_shard.web.status import STATUS
+from fox_shard.web.reading import answered, parameters
+from fox_shard.web.status import check_administrator
 
 
 class FrameCount(Struct, frozen=True):
@@ -62,10 +62,8 @@ async def look(request: Request) -> Response:
     source: FrameSource | None = request.app.state.frames
     realm = parameters(request, ("realm",)).get("realm") or context.limits.realm
     if source is None:
-        raise Problem(404, "There are no taps: all of the server is in one process.")
-    async with context.sessions.shared(visitor_of(request, realm)) as session:
-        # Raises Refused if the visitor's role has no rule for it.
-        await session.call(STATUS, [], {}, {})
+        raise Problem(404, "This server does not show its frames.")
+    await check_administrator(request, realm)
     if realm != context.limits.realm:
         raise Problem(403, f"Frames are those of all realms: log in to {context.limits.realm}.")
     return answered(await source.look())

@@ -76,18 +76,26 @@ REFUSED: Final = Metric(
     "counter",
     "process",
     "refused.",
-    "what this [limit](operations.md#refused-because-of-a-limit) has refused, or whom",
+    "requests and clients refused because of this "
+    "[limit](operations.md#refused-because-of-a-limit)",
     statsd=("<process>.refused.<limit>",),
 )
 
-BUILD: Final = Metric("fox_build_info", "gauge", "server", "", "1, with the version", statsd=())
+BUILD: Final = Metric(
+    "fox_build_info",
+    "gauge",
+    "server",
+    "",
+    "always 1; its label is the version of the server",
+    statsd=(),
+)
 
 SESSIONS: Final = Metric(
     "fox_realm_sessions",
     "gauge",
     "realm",
     "sessions",
-    "open sessions; a protocol is there from its first session on",
+    "open sessions; a protocol has a value from its first session on",
     by_protocol=True,
     statsd=("<realm>.sessions", "<realm>.wamp.sessions", "<realm>.mqtt.sessions"),
 )
@@ -99,7 +107,7 @@ CATALOG: Final = (
         "counter",
         "process",
         "cpu_milliseconds",
-        "processor time of all its threads",
+        "processor time of the process, of all its threads",
         divisor=1000,
         statsd=("<process>.cpu_milliseconds",),
     ),
@@ -108,7 +116,7 @@ CATALOG: Final = (
         "gauge",
         "process",
         "memory_bytes",
-        "memory that is not swapped out",
+        "memory of the process that is not swapped out",
         statsd=("<process>.memory_bytes",),
     ),
     REFUSED,
@@ -120,7 +128,7 @@ CATALOG: Final = (
         "counter",
         "realm",
         "dropped_events",
-        "events that slow consumers have not got",
+        "events not delivered because their subscribers were too slow",
     ),
     Metric("fox_realm_calls", "counter", "realm", "calls", "calls"),
     SESSIONS,
@@ -129,7 +137,7 @@ CATALOG: Final = (
         "counter",
         "realm",
         "messages_in",
-        "all messages, except WAMP PUBLISHes and CALLs that were refused at once",
+        "messages from clients, except WAMP PUBLISHes and CALLs that were refused at once",
         by_protocol=True,
     ),
     Metric(
@@ -137,7 +145,7 @@ CATALOG: Final = (
         "counter",
         "realm",
         "messages_out",
-        "all messages",
+        "messages to clients",
         by_protocol=True,
     ),
     Metric(
@@ -145,7 +153,7 @@ CATALOG: Final = (
         "counter",
         "realm",
         "bytes_in",
-        "bytes, including framing but not TCP's",
+        "bytes from clients, including framing but not TCP's",
         by_protocol=True,
     ),
     Metric(
@@ -153,21 +161,24 @@ CATALOG: Final = (
         "counter",
         "realm",
         "bytes_out",
-        "the same for output",
+        "bytes to clients, including framing but not TCP's",
         by_protocol=True,
     ),
     # Gateways
-    Metric("fox_gateway_sessions", "gauge", "gateway", "sessions", "open sessions"),
+    Metric("fox_gateway_sessions", "gauge", "gateway", "sessions", "open sessions of the gateway"),
     Metric(
         "fox_gateway_subscriptions",
         "gauge",
         "gateway",
         "subscriptions",
-        "subscriptions of its sessions",
+        "subscriptions of the gateway's sessions",
     ),
     _sum("fox_gateway_publishes", "accepted publishes, of all realms"),
     _sum("fox_gateway_deliveries", "events handed to sessions, of all realms"),
-    _sum("fox_gateway_dropped_events", "events that slow consumers have not got, of all realms"),
+    _sum(
+        "fox_gateway_dropped_events",
+        "events not delivered because their subscribers were too slow, of all realms",
+    ),
     _sum("fox_gateway_calls", "calls, of all realms"),
     Metric(
         "fox_gateway_client_buffer_bytes",
@@ -188,14 +199,14 @@ CATALOG: Final = (
         "counter",
         "gateway",
         "slow_consumers",
-        "clients that were disconnected for being slow",
+        "clients disconnected because they read too slowly",
     ),
     Metric(
         "fox_gateway_authentication_failures",
         "counter",
         "gateway",
         "authentication_failures",
-        "clients that have not proved to be who they said they are",
+        "failed logins",
     ),
     Metric(
         "fox_gateway_dropped_publishes",
@@ -260,14 +271,14 @@ CATALOG: Final = (
         "counter",
         "shard",
         "reducer_failures",
-        "events that reducers have failed at, and that were skipped",
+        "events that were skipped because a reducer failed",
     ),
     Metric(
         "fox_shard_reducer_dropped_events",
         "counter",
         "shard",
         "reducer_dropped",
-        "events that were not reduced because the queue was full or the reducer did not come back",
+        "events that were not reduced because the queue was full or the reducer did not return",
     ),
     Metric(
         "fox_shard_webhook_queue_events",
@@ -281,35 +292,35 @@ CATALOG: Final = (
         "counter",
         "shard",
         "webhook_delivered",
-        "events that were posted",
+        "events that webhooks have posted",
     ),
     Metric(
         "fox_shard_webhook_retries",
         "counter",
         "shard",
         "webhook_retries",
-        "how often the posting of an event was put off",
+        "how often a webhook postponed posting an event",
     ),
     Metric(
         "fox_shard_webhook_given_up_events",
         "counter",
         "shard",
         "webhook_given_up",
-        "events that were not posted, because the target refused them or for too long",
+        "events that a webhook gave up: the target refused them, or failed for too long",
     ),
     Metric(
         "fox_shard_webhook_dropped_events",
         "counter",
         "shard",
         "webhook_dropped",
-        "events that were not posted because the queue was full",
+        "events that webhooks did not post because the queue was full",
     ),
     Metric(
         "fox_shard_results_left_out",
         "counter",
         "shard",
         "results_left_out",
-        "changes of rows of aggregates that cannot contribute to another aggregate; `fox table "
+        "changes of rows of aggregates that cannot contribute to another aggregate; `fox tables "
         "verify` names the rows",
     ),
     Metric(
@@ -317,8 +328,8 @@ CATALOG: Final = (
         "histogram",
         "shard",
         "commit_seconds",
-        "from the turn that caused a transaction until it was durable; of every one. StatsD gets "
-        "their number and their average",
+        "from the turn that caused a transaction until it was durable; every transaction counts. "
+        "StatsD gets their number and their average",
         statsd=("shard-<n>.commits", "shard-<n>.commit_microseconds"),
     ),
     Metric(
@@ -353,7 +364,14 @@ CATALOG: Final = (
         "load",
     ),
     # The web process
-    Metric("fox_web_connections", "gauge", "web", "connections", "connections", statsd=()),
+    Metric(
+        "fox_web_connections",
+        "gauge",
+        "web",
+        "connections",
+        "connections to the HTTP server",
+        statsd=(),
+    ),
     Metric(
         "fox_web_sessions",
         "gauge",
@@ -362,15 +380,15 @@ CATALOG: Final = (
         "WAMP sessions by which requests are carried out",
         statsd=(),
     ),
-    Metric("fox_web_streams", "gauge", "web", "streams", "event streams", statsd=()),
-    Metric("fox_web_requests", "counter", "web", "requests", "requests", statsd=()),
+    Metric("fox_web_streams", "gauge", "web", "streams", "open event streams", statsd=()),
+    Metric("fox_web_requests", "counter", "web", "requests", "HTTP requests", statsd=()),
     # The server
     Metric(
         "fox_uptime_seconds",
         "gauge",
         "server",
         "uptime",
-        "since the start of the coordinator, which is that of all counters",
+        "time since the start of the coordinator, when all counters were 0",
         statsd=("coordinator.uptime",),
     ),
     Metric(
@@ -378,7 +396,7 @@ CATALOG: Final = (
         "gauge",
         "server",
         "size",
-        "size of the filesystem with the data directory",
+        "size of the filesystem that has the data directory",
         statsd=(),
     ),
     Metric(
@@ -386,7 +404,7 @@ CATALOG: Final = (
         "gauge",
         "server",
         "free",
-        "what is free there for the user of the server",
+        "space that the server can still use on the filesystem that has the data directory",
         statsd=(),
     ),
     BUILD,

@@ -10,7 +10,16 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.web import aggregates, events, frames, keys, messages, status, tables
+from fox_shard.web import (
+    aggregates,
+    events,
+    frames,
+    keys,
+    messages,
+    recent_states,
+    status,
+    tables,
+)
 
 
 class Parameter(NamedTuple):
@@ -187,6 +196,19 @@ OPERATIONS: Final = (
         "`fox.status`.",
         (REALM,),
         answer=status.Status,
+        problems=(400, 401, 403, 404, 503, 504),
+    ),
+    Operation(
+        "GET",
+        "/api/status/recent",
+        recent_states.recent,
+        "Return how all processes were in the last minutes, every ten seconds, without gauges. For "
+        "those who may call `fox.status`.",
+        (
+            Parameter("after", "later states only: whole seconds since 1970", "integer"),
+            REALM,
+        ),
+        answer=recent_states.Recent,
         problems=(400, 401, 403, 404, 503, 504),
     ),
     Operation(

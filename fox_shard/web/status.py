@@ -71,12 +71,16 @@ async def status(request: Request) -> Response:
     realm = found.get("realm") or context.limits.realm
     if source is None:
         raise Problem(404, "This server does not tell how its processes are.")
-    async with context.sessions.shared(visitor_of(request, realm)) as session:
-        # Raises Refused if the visitor's role has no rule for it.
-        await session.call(STATUS, [], {}, {})
+    await check_administrator(request, realm)
     only = None if realm == context.limits.realm else realm
     processes = [process_of(one, only) for one in await source.processes()]
     return answered(Status(__version__, context.wall(), realm, processes))
+
+
+async def check_administrator(request: Request, realm: str) -> None:
+    """Raise Refused or Problem unless the visitor is an administrator of the realm."""
+    async with context_of(request).sessions.shared(visitor_of(request, realm)) as session:
+        await session.call(STATUS, [], {}, {})
 
 
 def process_of(health: Mapping[str, Any], only: str | None = None) -> Process:

@@ -16,6 +16,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
         ("https://a.org", "[keys](docs/a.md#keys)", "[keys](https://a.org/docs/a.md#keys)"),
         ("", "[users](docs/users.md)", "users (`docs/users.md`)"),
         ("", "[docs/a.md](docs/a.md#keys)", "docs/a.md"),
+        ("https://a.org", "so\n\n![a fox](docs/fox.png)\n\nit is", "so\n\nit is"),
         (
             "",
             "[here](#keys), [there](https://a.org/b.md)",

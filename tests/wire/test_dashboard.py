@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from chromium import DESKTOP, PHONE, chromium, findings, overflow
-from cluster import ROOT, write_config
+from cluster import ROOT, await_true, write_config
 from playwright.sync_api import expect
 from user_file import PASSWORD, UserFile
 from web_cluster import WebCluster
@@ -199,6 +199,30 @@ def test_a_page_comes_back_when_its_gateway_and_the_http_server_do(cluster, visi
     cluster.await_ready()
 
 
+def test_a_page_that_was_just_opened_shows_the_last_minutes(cluster, visit):
+    def recent():
+        with cluster.http() as http:
+            return http.get("/api/status/recent").json()["states"]
+
+    publish(cluster, "anything", 1)
+    await_true("the server remembers three states", lambda: len(recent()) >= 3)
+    page = visit("overview")
+    chart = page.get_by_role("figure").filter(has_text="Messages a second")
+    # What is drawn first has two lines and more; the page itself has asked once.
+    assert chart.locator("path.line-0").first.get_attribute("d").count("L") >= 2
+    # What happened to processes before is told, too.
+    cluster.restart("shard-0")
+    cluster.await_ready()
+    expect(page.get_by_text(re.compile("shard-0 (is back|has started again)"))).to_be_visible()
+    pid = cluster.processes["shard-0"].pid
+    await_true(
+        "the server remembers the new shard",
+        lambda: any(one["pid"] == pid for one in recent()[-1]["processes"]),
+    )
+    late = visit("processes")
+    expect(late.get_by_text(re.compile("shard-0 (is back|has started again)"))).to_be_visible()
+
+
 # Keys
 
 
@@ -282,6 +306,9 @@ def test_a_lock_shows_its_holder_its_token_and_who_waits(cluster, visit):
         row = page.get_by_role("row", name=re.compile("desk.lock"))
         expect(row).to_contain_text(str(token))
         expect(row.get_by_role("gridcell").last).to_have_text("1")
+        # Who waits can be seen on a small phone, too.
+        page.set_viewport_size({"width": 360, "height": 740})
+        assert page.locator(".grid-box").evaluate("(one) => one.scrollWidth - one.clientWidth") <= 0
         row.click()
         page.get_by_role("button", name="Break the lock…").click()
         page.get_by_role("dialog").get_by_role("button", name="Break it").click()
@@ -456,7 +483,13 @@ def test_the_overview_draws_how_long_deliveries_calls_and_commits_take(cluster, 
 
 def test_an_aggregate_is_verified_and_history_is_read(filled, visit):
     page = visit("tables?table=detail")
-    expect(page.get_by_role("row", name=re.compile("acme"))).to_contain_text("30.00")
+    row = page.get_by_role("row", name=re.compile("acme"))
+    expect(row).to_contain_text("30.00")
+    # The number of rows stays the same.
+    for amount, total in (("2.50", "31.00"), ("1.50", "30.00")):
+        invoice = {"date": "2026-11-01", "customer": "acme", "amount": amount}
+        publish(filled, "invoice", invoice, retain=True)
+        expect(row).to_contain_text(total)
     page.get_by_role("button", name="Verify").click()
     expect(page.get_by_text("All rows are right.")).to_be_visible()
     history = visit("history?topic=recorded.door")
@@ -564,10 +597,14 @@ def test_once_there_are_users_only_administrators_see_the_server(browser, cluste
     assert findings(page) == []
     log_in(page, "ann", "wrong")
     expect(page.get_by_role("alert")).to_contain_text("ann was not let in")
+    expect(page.get_by_label("User")).to_have_value("ann")
+    expect(page.get_by_label("Password or token")).to_be_focused()
     log_in(page, "sensor", PASSWORD)
     expect(page.get_by_text("You may not see how the server is.")).to_be_visible()
     page.get_by_role("link", name="Sessions").click()
     expect(page.get_by_role("alert")).to_contain_text("wamp.error.not_authorized")
+    page.get_by_role("link", name="Keys").click()
+    expect(page.get_by_role("alert")).to_contain_text("may not call 'fox.key.level'")
     page.get_by_role("button", name="Log out").click()
     log_in(page, "ann", PASSWORD)
     page.get_by_role("link", name="Processes").click()

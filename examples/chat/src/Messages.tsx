@@ -16,6 +16,8 @@ interface Outgoing {
 
 const TYPING = 3000; // ms
 
+const time = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+
 /** The messages of a thread, those that are under way, and the field for the next one. */
 export function Messages({ thread, name }: Props) {
   const rows = useKeys<Message>(`message.${thread}.`);
@@ -72,7 +74,7 @@ export function Messages({ thread, name }: Props) {
 function Text({ message }: { message: Message }) {
   return (
     <>
-      <b>{message.author}</b> <time>{new Date(message.at).toLocaleTimeString()}</time>
+      <b>{message.author}</b> <time>{time.format(message.at)}</time>
       <p>{message.text}</p>
     </>
   );

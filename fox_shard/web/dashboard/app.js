@@ -113,9 +113,9 @@ function TopBar({ open, toggle }) {
 }
 
 function Login() {
-  const { realm, message } = useStore(connection);
+  const { realm, message, user: known } = useStore(connection);
   const [where, setWhere] = useState(realm);
-  const [user, setUser] = useState("");
+  const [user, setUser] = useState(known);
   const [secret, setSecret] = useState("");
   const isInsecure = location.protocol === "http:" && !/^(localhost|127\.|\[::1\])/.test(location.hostname);
   const submit = (event) => {
@@ -124,12 +124,13 @@ function Login() {
   };
   useEffect(() => {
     document.title = "Log in · fox-shard";
+    document.querySelector(`.login input[name=${known ? "password" : "username"}]`)?.focus();
   }, []);
   return html`
     <main class="login">
       <form class="card" onSubmit=${submit}>
         <h1>Log in</h1>
-        <p class="quiet">This server has users. Log in as an administrator: as somebody whose role may do what you want to do here.</p>
+        <p class="quiet">This server has users. Log in as one whose role may do what you want to do here.</p>
         ${message && html`<div class="note bad" role="alert"><p>${message}</p></div>`}
         <${Field} label="User" name="username" autocomplete="username" value=${user} onInput=${(event) => setUser(event.target.value)}
           hint="Leave this empty to log in with a token." />

@@ -30,6 +30,8 @@ export const connection = new Store({
   credentials: null,
   message: "",
   attempts: 0,
+  // Who has tried to log in; the password is not remembered.
+  user: "",
 });
 
 /** An address of the server, whose paths are relative to this page. */
@@ -104,7 +106,7 @@ function ended(error) {
 
 export function logIn(realm, user, secret) {
   leave();
-  connection.update({ realm, credentials: { user, secret }, attempts: 0 });
+  connection.update({ realm, user, credentials: { user, secret }, attempts: 0 });
   connect();
 }
 

@@ -12,6 +12,8 @@ export function number(value) {
   return Math.round(value).toLocaleString("en");
 }
 
+export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 export function bytes(value) {
   if (value === null || value === undefined) return "–";
   let step = 0;

@@ -90,11 +90,17 @@ export class KeyTree {
         level.after = kwargs.after ?? "";
       } while (level.more && level.entries.size < old.entries.size);
     } catch (error) {
-      level.error = error;
-      level.more = false;
+      // What is known stays, as while a shard is down.
+      old.error = error;
+      return;
     }
     level.loading = false;
     this.#levels.set(old.topic, level);
+  }
+
+  /** Why the first level, or its latest state, is not known; null: it is. */
+  get error() {
+    return this.#levels.get("")?.error ?? null;
   }
 
   /** How many pages a refresh asks for. */
@@ -133,7 +139,7 @@ export class KeyTree {
       rows.push({ kind: "entry", ...entry, name, depth, isOpen, place, count: level.more ? -1 : count });
       if (isOpen) this.#collect(entry.topic, depth + 1, rows);
     }
-    if (level.error) rows.push({ kind: "error", topic: `${topic} error`, error: level.error, depth });
+    if (level.error && topic) rows.push({ kind: "error", topic: `${topic} error`, error: level.error, depth });
     else if (level.more) rows.push({ kind: "more", topic: `${topic} more`, above: topic, depth });
   }
 }

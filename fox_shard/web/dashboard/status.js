@@ -1,4 +1,5 @@
-// How the server is, asked every two seconds while somebody looks, and how it was in the last minutes.
+// How the server is, asked every two seconds while somebody looks, and how it was in the last minutes, of
+// which the server itself remembers a state every ten seconds.
 //
 // Owns: the samples, and rates computed from them. Never: how they are drawn.
 
@@ -7,6 +8,8 @@ import { Store } from "./store.js";
 import { addUp, counted, quantile, since } from "./times.js";
 
 const INTERVAL = 2000;
+/** After a longer gap, such as that before the page was opened, the server is asked what was meanwhile. */
+const GAP = 15000;
 const KEPT = 10 * 60 * 1000;
 
 /**
@@ -16,6 +19,8 @@ const KEPT = 10 * 60 * 1000;
 export const status = new Store({ latest: null, error: null, samples: [], events: [] });
 
 let timer = 0;
+/** When this page has got the last answer, by its own clock. */
+let taken = -Infinity;
 let previous = new Map();
 let gone = new Map();
 
@@ -38,6 +43,7 @@ export function follow() {
 function forget() {
   previous = new Map();
   gone = new Map();
+  taken = -Infinity;
   status.set({ latest: null, error: null, samples: [], events: [] });
 }
 
@@ -46,11 +52,17 @@ async function ask() {
   if (!session) return; // It is looked again when there is one.
   try {
     const asked = performance.now();
+    const known = status.value.samples.at(-1)?.at ?? 0;
+    const missed = asked - taken > GAP ? await missedSince(known, realm) : [];
+    const called = performance.now();
     const [latest, roundTrip] = await Promise.all([
       fetchJson(`api/status?realm=${encodeURIComponent(realm)}`),
-      session.call("fox.status").then(() => performance.now() - asked, () => null),
+      session.call("fox.status").then(() => performance.now() - called, () => null),
     ]);
-    if (realm === connection.value.realm) take(latest, roundTrip);
+    if (realm === connection.value.realm) {
+      take(missed, latest, roundTrip);
+      taken = asked;
+    }
   } catch (error) {
     status.update({ error });
   }
@@ -60,11 +72,24 @@ async function ask() {
   }
 }
 
-function take(latest, roundTrip) {
-  const sample = sampleOf(latest, roundTrip);
-  const samples = [...status.value.samples.filter((one) => sample.at - one.at < KEPT), sample];
-  const events = [...eventsOf(latest, sample.at), ...status.value.events].slice(0, 50);
-  status.set({ latest, error: null, samples, events });
+/** The states since then that the server remembers, in the form of /api/status. known: milliseconds. */
+async function missedSince(known, realm) {
+  const after = Math.floor(known / 1000);
+  const { bounds, states } = await fetchJson(`api/status/recent?after=${after}&realm=${encodeURIComponent(realm)}`);
+  return states.filter(({ at }) => at * 1000 > known).map((state) => ({ ...state, bounds }));
+}
+
+/** missed: states before the latest one, which the page has not asked for, the oldest first. */
+function take(missed, latest, roundTrip) {
+  let { samples, events, latest: before } = status.value;
+  for (const state of [...missed, latest]) {
+    const sample = sampleOf(state, state === latest ? roundTrip : null);
+    samples = [...samples, sample];
+    events = [...eventsOf(state, before, sample.at), ...events];
+    before = state;
+  }
+  samples = samples.filter(({ at }) => latest.at * 1000 - at < KEPT);
+  status.set({ latest, error: null, samples, events: events.slice(0, 50) });
 }
 
 /**
@@ -145,10 +170,9 @@ function add(sample, process, { rates, realmRates, times, seconds }) {
   };
 }
 
-/** What has happened since the last answer: processes that went, came back, started anew. */
-function eventsOf(latest, at) {
+/** What has happened between two answers: processes that went, came back, started anew. */
+function eventsOf(latest, last, at) {
   const events = [];
-  const last = status.value.latest;
   for (const process of latest.processes) {
     const before = last?.processes.find(({ name }) => name === process.name);
     if (!last) continue;
@@ -168,7 +192,8 @@ function eventsOf(latest, at) {
       gone.delete(process.name);
     } else if (before && before.status !== process.status && process.status !== "down") {
       const kind = process.status === "ok" ? "back" : "trouble";
-      events.push({ at, name: process.name, kind, text: `${process.name}: ${process.status}.` });
+      const text = kind === "back" ? `${process.name} is well again.` : `${process.name} is ${process.status}.`;
+      events.push({ at, name: process.name, kind, text });
     }
   }
   return events.reverse();

@@ -42,7 +42,7 @@ const HINTS = {
   "wamp.error.not_authorized":
     "Your role has no rule for this. Log in as somebody who may, or give the role a rule.",
   "wamp.error.unavailable": "A process is down at the moment; it is tried again.",
-  "wamp.error.no_such_procedure": "If it is one of the server's own (wamp. or fox.), the server may be an older version.",
+  "wamp.error.no_such_procedure": "Look at Registrations for those that there are. Its client may have gone.",
   "fox.error.condition_failed": "Somebody else has changed the key meanwhile: look at it, and decide anew.",
   "fox.error.unavailable_store": "The disk of the server is full or fails; see Processes.",
 };

@@ -181,3 +181,16 @@ def test_nothing_happens_but_heartbeats_while_there_is_nothing_to_do(server):
     server.run(60.0)
     # The gateway, the shard and the coordinator have one each second, and what answers them.
     assert server.turns - turns < 60 * 8
+
+
+def test_an_observer_sees_what_is_handed_over_as_long_as_it_observes():
+    first, second = Talker("a", "b"), Talker("b", "a", answers=False)
+    junction, seen = Junction([first, second]), []
+    junction.observer = lambda *handed: seen.append(handed)
+    junction.stir("a")
+    junction.turn(1.0, 2.0)
+    assert seen == [(2.0, "a", "b", BATCH)]
+    junction.observer = None
+    junction.stir("a")
+    junction.turn(3.0, 4.0)
+    assert len(seen) == 1

@@ -119,6 +119,27 @@ def test_a_mounted_router_publishes_calls_and_keeps_keys():
     running(body)
 
 
+def test_the_frames_between_the_parts_of_the_process_are_looked_at():
+    async def body():
+        async with application() as (router, http):
+            realm = router.realm("realm1")
+            looking = asyncio.create_task(http.get("/fox/api/frames"))
+            while not looking.done():
+                await realm.publish("seen.door", ["a secret"], acknowledge=True)
+            look = (await looking).json()
+            kinds = {(one["process"], one["peer"], one["kind"]) for one in look["counts"]}
+            assert {
+                ("gateway-0", "shard-0", "publish"),
+                ("shard-0", "gateway-0", "published"),
+            } <= kinds
+            assert "seen.door" in {one["topic"] for one in look["frames"]}
+            assert "a secret" not in json.dumps(look)
+            # As many as the taps of processes show at most.
+            assert len(look["frames"]) <= 200
+
+    running(body)
+
+
 def test_paths_in_answers_begin_with_that_of_the_mount():
     async def body():
         async with application() as (_, http):

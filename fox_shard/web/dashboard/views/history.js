@@ -53,7 +53,7 @@ export function History() {
   };
   const columns = [
     { name: "Time", width: "11rem", show: ({ timestamp }) => dateAndTime(Date.parse(timestamp)) },
-    { name: "Topic", minor: true, show: ({ details }) => details.topic },
+    { name: "Topic", minor: true, show: ({ details }) => html`<span class="topic">${details.topic}</span>` },
     { name: "Value", width: "minmax(8rem, 2fr)", show: ({ args, kwargs }) => html`<code>${brief(valueOf(args ?? [], kwargs ?? {}))}</code>` },
   ];
   return html`
@@ -66,7 +66,7 @@ export function History() {
       <div class="buttons"><button class="primary" type="submit" disabled=${!session}>Read</button></div>
     </form>
     <${Problem} error=${error} />
-    ${shown && html`<p class="quiet" role="status">${number(shown.events.length)} events${shown.more ? ", the latest ones; there are others" : ""}.</p>`}
+    ${shown && html`<p class="quiet" role="status">${number(shown.events.length)} events${shown.more ? ", the latest; there are earlier ones" : ""}.</p>`}
     <div class="split">
       ${shown?.events.length > 0 && html`
         <div class="stack">

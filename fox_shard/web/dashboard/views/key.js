@@ -30,7 +30,7 @@ function useKey(topic) {
     };
     latest.current = null;
     session
-      .subscribe(topic, { match: "exact", retained: true }, onEvent, (reason) => setShown((one) => ({ ...one, error: new Error(`The router has ended the subscription: ${reason}`) })))
+      .subscribe(topic, { match: "exact", retained: true }, onEvent, (reason) => setShown((one) => ({ ...one, error: new Error(`The server has ended the subscription: ${reason}`) })))
       .then((unsubscribe) => {
         if (!alive) return unsubscribe();
         stop = unsubscribe;
@@ -72,7 +72,7 @@ export function KeyDetails({ topic, close, changed }) {
     <section class="card details" aria-labelledby=${heading}>
       <header class="details-head"><h2 id=${heading} class="topic">${topic}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
       <${Problem} error=${error} />
-      ${known && !error && !isThere && html`<p class="note">There is no key at this topic${event?.details.removed ? `: it was ${{ deleted: "erased", expired: "kept until its time was over", weak: "erased with its session" }[event.details.removed] ?? event.details.removed}` : ""}.</p>`}
+      ${known && !error && !isThere && html`<p class="note">There is no key at this topic${event?.details.removed ? `: it was ${{ deleted: "erased", expired: "kept until its lifetime was over", weak: "erased with its session" }[event.details.removed] ?? event.details.removed}` : ""}.</p>`}
       ${isThere && html`
         <${Flash} on=${publication}><${Json} label=${`Value of ${topic}`} value=${value} /><//>
         <${Facts} facts=${[
@@ -80,7 +80,7 @@ export function KeyDetails({ topic, close, changed }) {
           ["changes seen", changes ? `${changes}` : null],
           ["expires", key?.expires ? html`in <${Left} until=${key.expires * 1000} />` : "never"],
           ["publication", html`<code>${publication}</code>`],
-          ["owner", key ? (key.session ? html`<a href=${link("sessions", { session: key.session })}>session ${key.session}</a>` : "the router") : null],
+          ["owner", key ? (key.session ? html`<a href=${link("sessions", { session: key.session })}>session ${key.session}</a>` : "the server") : null],
           ["ends with its session", key?.weak ? "yes: it is weak" : key?.will ? "it takes the value of its will" : null],
           ["made by", key?.reduced ? "a reducer" : null],
           ["waiting publishes", key?.waiters ? plural(key.waiters, "publish", "publishes") : null],

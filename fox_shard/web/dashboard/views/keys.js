@@ -6,7 +6,7 @@ import { move, useWindow } from "../grid.js";
 import { KeySearch, KeyTree } from "../keytree.js";
 import { note, route } from "../route.js";
 import { useStore } from "../store.js";
-import { Empty, Field, Heading, Problem, useId, useSession, useSettled } from "../ui.js";
+import { Empty, Field, Heading, Problem, sentence, useId, useSession, useSettled } from "../ui.js";
 import { KeyDetails, NewKey } from "./key.js";
 
 const EVERY = 5000;
@@ -47,11 +47,11 @@ export function Keys() {
         onInput=${(event) => setSearch(event.target.value)} />
       <p class="quiet" role="status">${shownCount}</p>
     </div>
-    <${Problem} error=${found?.error} />
+    <${Problem} error=${(found ?? tree)?.error} />
     <div class="split">
       ${rows.length
         ? html`<${Tree} rows=${rows} tree=${found ? null : tree} load=${(above) => (found ? found.load() : tree.load(above))} selected=${query.topic} open=${open} />`
-        : html`<${Nothing} wanted=${wanted} loading=${!session || (found ?? tree)?.more !== false && !rows.length && turn === 0} make=${() => setMaking(true)} />`}
+        : (found ?? tree)?.error ? null : html`<${Nothing} wanted=${wanted} loading=${!session || (found ?? tree)?.more !== false && !rows.length && turn === 0} make=${() => setMaking(true)} />`}
       ${query.topic !== undefined && html`<${KeyDetails} key=${query.topic} topic=${query.topic} changed=${() => tree?.refresh()} close=${() => note(wanted ? { search: wanted } : {})} />`}
     </div>
     ${making && html`<${NewKey} onClose=${() => setMaking(false)} made=${(topic) => {
@@ -64,7 +64,7 @@ export function Keys() {
 function Nothing({ wanted, loading, make }) {
   if (loading) return html`<p class="quiet">Asking the shards…</p>`;
   if (wanted) {
-    return html`<${Empty} title="No topic of a key is like that."><p>Search for a part of a topic, or for a pattern: <code>*</code> is one component, a last <code>#</code> any number.</p><//>`;
+    return html`<${Empty} title="No key matches."><p>Search for a part of a topic, or for a pattern: <code>*</code> is one component, a last <code>#</code> any number.</p><//>`;
   }
   return html`
     <${Empty} title="There are no keys yet.">
@@ -142,7 +142,7 @@ function Tree({ rows, tree, load, selected, open }) {
 
 function Row({ row, toggle }) {
   if (row.kind === "more") return html`<span class="quiet">loading more…</span>`;
-  if (row.kind === "error") return html`<span class="trouble">${row.error.message}</span>`;
+  if (row.kind === "error") return html`<span class="trouble">${sentence(row.error.message)}</span>`;
   const press = (event) => {
     event.stopPropagation();
     toggle();

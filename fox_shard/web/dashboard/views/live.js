@@ -47,7 +47,7 @@ class Follower {
   async #subscribe() {
     try {
       const stop = await this.#session.subscribe(
-        this.#pattern, this.#options, (event) => this.#take(event), (reason) => this.#fail(new Error(`The router has ended the subscription: ${reason}.`)),
+        this.#pattern, this.#options, (event) => this.#take(event), (reason) => this.#fail(new Error(`The server has ended the subscription: ${reason}.`)),
       );
       if (this.#ended || this.paused) stop();
       else this.#stop = stop;
@@ -155,9 +155,9 @@ export function Live() {
   const needle = text.trim().toLowerCase();
   const shown = needle ? all.filter((one) => `${one.topic} ${brief(valueOf(one.args, one.kwargs), 2000)}`.toLowerCase().includes(needle)) : all;
   const columns = [
-    { name: "Time", width: "6rem", show: ({ at }) => clock(at) },
-    { name: "Topic", width: "minmax(8rem, 1fr)", show: ({ topic }) => topic },
-    { name: "Value", width: "minmax(8rem, 2fr)", show: ({ args, kwargs }) => html`<code>${brief(valueOf(args, kwargs))}</code>` },
+    { name: "Time", width: "5rem", show: ({ at }) => clock(at) },
+    { name: "Topic", width: "minmax(7rem, 1.5fr)", show: ({ topic }) => html`<span class="topic">${topic}</span>` },
+    { name: "Value", width: "minmax(6rem, 2fr)", show: ({ args, kwargs }) => html`<code>${brief(valueOf(args, kwargs))}</code>` },
   ];
   return html`
     <${Heading} title="Live events" about="What is published on the topics of a pattern, as a subscriber gets it." />
@@ -165,7 +165,7 @@ export function Live() {
       <div class="row">
         <${Field} label="Topic or pattern" value=${pattern} onInput=${(event) => setPattern(event.target.value)} hint=${html`<code>#</code> is everything but the server's own topics, such as <code>$SYS.#</code>`} />
         <${MatchField} value=${match} onChange=${setMatch} />
-        <${Field} label="Filter" placeholder='{"celsius": {"$gt": 20}}' value=${filter} onInput=${(event) => setFilter(event.target.value)} hint="fields that the document must have; the server compares" />
+        <${Field} label="Filter" placeholder='{"celsius": {"$gt": 20}}' value=${filter} onInput=${(event) => setFilter(event.target.value)} hint="what the event must contain; the server selects" />
       </div>
       <${Problem} error=${error ?? follower?.error} />
       <div class="buttons">
@@ -189,7 +189,7 @@ export function Live() {
         ? html`<${Grid} label="Events, the latest first" columns=${columns} rows=${shown} keyOf=${(one) => one.number} selected=${opened?.number} onOpen=${setOpened} tall />`
         : follower && !follower.error && html`
           <${Empty} title=${all.length ? "No event contains this." : "Nothing was published yet."}>
-            <p>${all.length ? "Shorten the text." : html`Events come here as soon as somebody publishes on <code>${wanted.pattern}</code>. <a href="#/send">Publish one</a>.`}</p>
+            <p>${all.length ? "Look for something else, or clear the field." : html`Events come here as soon as somebody publishes on <code>${wanted.pattern}</code>. <a href="#/send">Publish one</a>.`}</p>
           <//>`}
       ${!wanted && html`<${Empty} title="Nothing is followed."><p>Name a topic or a pattern, and press Follow.</p><//>`}
       ${opened && html`<${EventDetails} event=${opened} close=${() => setOpened(null)} />`}

@@ -21,13 +21,13 @@ export function Locks() {
   const { details, want } = useDetails(session, async (id) => (await session.call("wamp.session.get", [id])).args[0]);
   const keys = (list.data?.keys ?? []).filter((key) => !waitedFor || key.waiters);
   const open = keys.find(({ topic }) => topic === query.topic);
-  const holder = (id) => (details.get(id)?.authid ? `${details.get(id).authid} (${id})` : id || "the router");
+  const holder = (id) => (details.get(id)?.authid ? `${details.get(id).authid} (${id})` : id || "the server");
   const columns = [
-    { name: "Key", width: "minmax(9rem, 2fr)", show: ({ topic }) => html`<span class="topic">${topic}</span>` },
-    { name: "Holder", width: "minmax(8rem, 1.4fr)", show: (key) => holder(key.session) },
+    { name: "Key", width: "minmax(7rem, 2fr)", show: ({ topic }) => html`<span class="topic">${topic}</span>` },
+    { name: "Holder", width: "minmax(5rem, 1.4fr)", show: (key) => holder(key.session) },
     { name: "Token", width: "11rem", minor: true, show: ({ publication }) => html`<code>${publication}</code>` },
     { name: "For", width: "5rem", minor: true, show: ({ publication }) => duration((Date.now() - timeOf(publication)) / 1000) },
-    { name: "Waiting", width: "5.5rem", right: true, show: ({ waiters }) => number(waiters ?? 0) },
+    { name: "Waiting", width: "4.5rem", right: true, show: ({ waiters }) => number(waiters ?? 0) },
   ];
   return html`
     <${Heading} title="Locks" about="Keys that end with their holder's session, and keys that publishes wait for." />

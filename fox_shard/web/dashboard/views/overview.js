@@ -141,7 +141,7 @@ export function Forbidden() {
   return html`
     <${Heading} title="Overview" />
     <${Empty} title="You may not see how the server is.">
-      <p>This is for administrators: users whose role may call <code>fox.status</code>. Log in as one, or give your role the rule
+      <p>This is for administrators: users whose role may call <code>fox.status</code>. Log in as one, or give your role the rule${" "}
         <code>{uri = "fox.status", allow = ["call"]}</code> in <code>conf/fox.toml</code>.</p>
     <//>`;
 }

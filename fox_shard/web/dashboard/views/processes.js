@@ -36,9 +36,10 @@ export function Processes() {
   const { latest, error, samples, events } = useStore(status);
   if (error?.status === 403) return html`<${Forbidden} />`;
   const processes = latest?.processes ?? [];
+  const isOne = processes.some(({ name }) => name === "router");
   const busy = processes.filter(({ cores }) => cores >= 0.85);
   return html`
-    <${Heading} title="Processes" about="Kill one and watch: the others go on, and its supervisor starts it again." />
+    <${Heading} title="Processes" about=${isOne ? "All of them are parts of one process, the router." : "Kill one and watch: the others go on, and its supervisor starts it again."} />
     <${Problem} error=${error} />
     ${busy.length > 0 && html`<${Busy} busy=${busy} all=${processes} />`}
     <div class="processes">
@@ -46,7 +47,7 @@ export function Processes() {
     </div>
     ${events.length > 0 && html`
       <section class="card" aria-labelledby="log">
-        <h2 id="log">Since this page was opened</h2>
+        <h2 id="log">What has happened</h2>
         <ol class="events" aria-live="polite">
           ${events.map(({ at, kind, text }) => html`
             <li key=${`${at} ${text}`}><time>${clock(at)}</time><span class=${`mark ${kind}`} aria-hidden="true"></span>${text}</li>`)}
@@ -97,7 +98,7 @@ function Process({ process, samples }) {
       ["for other shards", gauges.outbox_bytes ? bytes(gauges.outbox_bytes) : null],
     ],
     coordinator: [["sessions", number(about.sessions)]],
-    web: [["connections", number(about.connections)], ["WebSockets", number(about.websockets)], ["event streams", number(about.streams)]],
+    web: [["connections", number(about.connections)], ["WebSockets", about.websockets === undefined ? null : number(about.websockets)], ["event streams", number(about.streams)]],
     worker: [["realms", number(about.realms)]],
   }[kind] ?? [];
   return html`

@@ -10,14 +10,15 @@ import { Registry } from "./registry.js";
 const WHAT = {
   kind: "registration",
   title: "Registrations",
+  named: "procedure",
   about: "Procedures and patterns that clients answer.",
   members: { procedure: "list_callees", one: "callee" },
   ask: async (session, id) => (await session.call("wamp.registration.get", [id])).args[0],
   columns: [
     { name: "Policy", width: "7rem", minor: true, show: ({ invoke }) => invoke },
-    { name: "Callees", width: "5.5rem", right: true, show: (one) => number(one.x_callees) },
+    { name: "Callees", width: "4.5rem", right: true, show: (one) => number(one.x_callees) },
     { name: "Running", width: "5.5rem", right: true, minor: true, show: (one) => number(one.x_running) },
-    { name: "Waiting", width: "5.5rem", right: true, show: (one) => html`<span class=${one.x_queued ? "loud" : ""}>${number(one.x_queued)}</span>` },
+    { name: "Waiting", width: "4.5rem", right: true, show: (one) => html`<span class=${one.x_queued ? "loud" : ""}>${number(one.x_queued)}</span>` },
   ],
   facts: (one) => [
     ["invocation policy", one.invoke],

@@ -1,7 +1,7 @@
 // What subscriptions and registrations have in common: ids in lists by policy, details by id.
 
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.js";
-import { dateAndTime, number, plural } from "../format.js";
+import { capitalized, dateAndTime, number, plural } from "../format.js";
 import { Grid } from "../grid.js";
 import { useDetails } from "../lazy.js";
 import { link, note, route } from "../route.js";
@@ -12,7 +12,7 @@ const EVERY = 5000;
 const SHOWN_SESSIONS = 200;
 
 /**
- * what: {kind: "subscription" or "registration", title, about, members: {list, title}, columns, facts,
+ * what: {kind: "subscription" or "registration", named: "topic" or "procedure", title, about, members: {list, title}, columns, facts,
  * ask(session, id): details, empty}.
  */
 export function Registry({ what }) {
@@ -40,7 +40,7 @@ export function Registry({ what }) {
   }, [ids, wanted, known]);
   const open = query.id ? Number(query.id) : undefined;
   const columns = [
-    { name: "Topic or pattern", width: "minmax(10rem, 3fr)", show: (id) => details.get(id) ? html`<span class="topic">${details.get(id).uri || html`<i>(everything)</i>`}</span>` : "…" },
+    { name: `${capitalized(what.named)} or pattern`, width: "minmax(8rem, 3fr)", show: (id) => details.get(id) ? html`<span class="topic">${details.get(id).uri || html`<i>(everything)</i>`}</span>` : "…" },
     { name: "Match", width: "6rem", minor: true, show: (id) => details.get(id)?.match },
     ...what.columns.map((column) => ({ ...column, show: (id) => (details.get(id) ? column.show(details.get(id)) : "") })),
   ];
@@ -48,7 +48,7 @@ export function Registry({ what }) {
     <${Heading} title=${what.title} about=${list.data ? `${plural(ids.length, what.kind)} in this realm. ${what.about}` : what.about} />
     <${Problem} error=${list.error} />
     <div class="bar">
-      <${Field} label="Search" type="search" placeholder="a part of the topic or pattern" value=${search} onInput=${(event) => setSearch(event.target.value)} />
+      <${Field} label="Search" type="search" placeholder=${`a part of the ${what.named} or pattern`} value=${search} onInput=${(event) => setSearch(event.target.value)} />
       <p class="quiet" role="status">${wanted ? `${number(shown.length)} found${known < ids.length ? `; looked through ${number(known)} of ${number(ids.length)}` : ""}.` : ""}</p>
     </div>
     <div class="split">
@@ -58,7 +58,7 @@ export function Registry({ what }) {
               visible.current = shown.slice(first, last);
               want(visible.current);
             }} />`
-        : list.data && (wanted ? html`<${Empty} title="Nothing is like that."><p>Search for a part of a topic or pattern.</p><//>` : what.empty)}
+        : list.data && (wanted ? html`<${Empty} title=${`No ${what.kind} matches.`}><p>Search for a part of a ${what.named} or pattern.</p><//>` : what.empty)}
       ${open !== undefined && html`<${Details} key=${open} id=${open} what=${what} close=${() => note({})} />`}
     </div>`;
 }

@@ -62,11 +62,11 @@ function Publish() {
       <${Field} label="Topic" required placeholder="home.kitchen.lamp" wide ...${bind("topic")} />
       <${Payload} bind=${bind} optionsHint="of PUBLISH, a JSON object" />
       <${Check} label="Keep it as the topic's key (retain)" checked=${retain} onChange=${(event) => setRetain(event.target.checked)} />
-      <${Problem} error=${error} />
       <div class="buttons">
         <button class="primary" type="submit" disabled=${!session}>Publish</button>
         <span role="status">${done && html`Published: every gateway with a subscriber has it. <code>${done.id}</code> ${retain && html`<a href=${link("keys", { topic: done.topic })}>Look at the key</a>`}`}</span>
       </div>
+      <${Problem} error=${error} />
     </form>`;
 }
 

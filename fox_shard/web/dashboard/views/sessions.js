@@ -17,6 +17,9 @@ const textOf = (id, details) =>
     .join(" ")
     .toLowerCase();
 
+/** Where the client is; of those that come by HTTP, the server does not know the port. */
+const addressOf = (details) => details?.transport?.peer?.replace(/:0$/, "");
+
 export function Sessions() {
   const session = useSession();
   const { query } = useStore(route);
@@ -37,7 +40,7 @@ export function Sessions() {
     { name: "User", width: "minmax(7rem, 1.2fr)", show: (id) => details.get(id)?.authid ?? (details.has(id) ? "gone" : "…") },
     { name: "Role", minor: true, show: (id) => details.get(id)?.authrole },
     { name: "Protocol", minor: true, show: (id) => details.get(id)?.transport?.protocol },
-    { name: "Address", minor: true, width: "minmax(9rem, 1fr)", show: (id) => details.get(id)?.transport?.peer },
+    { name: "Address", minor: true, width: "minmax(9rem, 1fr)", show: (id) => addressOf(details.get(id)) },
   ];
   return html`
     <${Heading} title="Sessions" about=${list.data && `${plural(ids.length, "session")} of WAMP and MQTT clients in this realm.`} />
@@ -53,7 +56,7 @@ export function Sessions() {
         ? html`<${Grid} label="Sessions" columns=${columns} rows=${shown} keyOf=${(id) => id} selected=${open} tall
             onOpen=${(id) => note({ session: id })} onRange=${(first, last) => want(shown.slice(first, last))} />`
         : list.data && html`
-            <${Empty} title=${wanted ? "No session is like that." : "Nobody is connected."}>
+            <${Empty} title=${wanted ? "No session matches." : "Nobody is connected."}>
               <p>${wanted ? "Search for a part of a user's name, a role, an address or an id." : html`Connect a client by WAMP or MQTT, for example with <code>fox sub '#'</code>.`}</p>
             <//>`}
       ${open !== undefined && html`<${Details} key=${open} id=${open} own=${session?.id} close=${() => note({})} />`}
@@ -73,7 +76,7 @@ function Details({ id, own, close }) {
       ${data && html`
         <${Facts} facts=${[
           ["user", data.authid], ["role", data.authrole], ["logged in by", data.authmethod], ["named by", data.authprovider],
-          ["protocol", transport.protocol], ["address", transport.peer],
+          ["protocol", transport.protocol], ["address", addressOf(data)],
         ]} />
         <details><summary>All details</summary><${Json} label="All details" value=${data} /></details>
         <div class="buttons">

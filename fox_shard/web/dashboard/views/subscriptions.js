@@ -9,7 +9,8 @@ import { Registry } from "./registry.js";
 const WHAT = {
   kind: "subscription",
   title: "Subscriptions",
-  about: "Those of WAMP and MQTT clients, over all gateways.",
+  named: "topic",
+  about: "They are those of WAMP and MQTT clients, at all gateways.",
   members: { procedure: "list_subscribers", one: "subscriber" },
   async ask(session, id) {
     const [details, count] = await Promise.all([
@@ -18,7 +19,7 @@ const WHAT = {
     ]);
     return { ...details.args[0], count: count.args[0] };
   },
-  columns: [{ name: "Subscribers", width: "8rem", right: true, show: ({ count }) => number(count) }],
+  columns: [{ name: "Subscribers", width: "7rem", right: true, show: ({ count }) => number(count) }],
   facts: ({ count }) => [["subscribers", number(count)]],
   actions: ({ uri, match }) => html`<div class="buttons"><a class="button" href=${link("live", { topic: uri, match })}>Live events</a></div>`,
   empty: html`

@@ -1,6 +1,6 @@
 // Tables and aggregates: their rows, how far aggregates are, and whether they are right.
 
-import { html, useEffect, useMemo, useState } from "../vendor/preact-htm.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.js";
 import { fetchJson, connection } from "../connection.js";
 import { brief, isObject, number, parseJson, plural } from "../format.js";
 import { Grid } from "../grid.js";
@@ -9,13 +9,15 @@ import { useStore } from "../store.js";
 import { Badge, Empty, Field, Heading, Json, Problem, useId, usePolled, useSession } from "../ui.js";
 
 const PAGE = 500;
+/** Milliseconds after which rows are read anew, as long as nobody has asked for more of them. */
+const EVERY = 3000;
 
 export function Tables() {
   const { query } = useStore(route);
   const { data, error } = usePolled(async (session) => (await session.call("fox.table.list")).args[0], 5000);
   const chosen = data?.find(({ table }) => table === query.table) ?? data?.[0];
   return html`
-    <${Heading} title="Tables" about="Keys with a schema, and aggregates that the server computes of them." />
+    <${Heading} title="Tables" about="Keys with a schema, and aggregates that the server computes from them." />
     <${Problem} error=${error} />
     ${data?.length === 0 && html`
       <${Empty} title="This realm has no tables.">
@@ -50,9 +52,16 @@ function Rows({ table }) {
       setState((before) => ({ ...before, error, known: true }));
     }
   };
+  const isFirstPage = useRef(true);
+  isFirstPage.current = state.rows.length <= PAGE;
   useEffect(() => {
-    if (session) read(null);
-  }, [session, wanted, table.rows]);
+    if (!session) return undefined;
+    read(null);
+    const timer = setInterval(() => {
+      if (document.visibilityState === "visible" && isFirstPage.current) read(null);
+    }, EVERY);
+    return () => clearInterval(timer);
+  }, [session, wanted]);
   const fields = useMemo(() => {
     const names = new Set();
     for (const row of state.rows.slice(0, 100)) for (const name of Object.keys(row)) names.add(name);
@@ -117,8 +126,8 @@ function Verify({ table }) {
   };
   return html`
     <section class="card verify">
-      <h3>Is it right?</h3>
-      <p class="quiet">All rows that contribute are read, the aggregate is computed anew from them, and compared.</p>
+      <h3>Verify this aggregate</h3>
+      <p class="quiet">This reads all rows that contribute, computes the aggregate anew, and compares.</p>
       <div class="buttons"><button onClick=${verify} disabled=${state?.running}>Verify</button><span role="status">${state?.running ? "Reading all rows…" : ""}</span></div>
       <${Problem} error=${state?.error} />
       ${state?.found && html`
