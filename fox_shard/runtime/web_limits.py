@@ -16,6 +16,7 @@ def limits_of(config: Config, *, is_local: bool | None) -> Limits:
         body=gateway.max_message_size,
         bodies=max(web.body_bytes, SHARE * gateway.max_message_size),
         body_timeout=gateway.message_timeout,
+        containers=gateway.max_containers,
         answer=gateway.answer_bytes,
         answer_timeout=web.answer_timeout,
         streams=web.max_streams,
