@@ -6,7 +6,14 @@ import socket
 import pytest
 
 from fox_shard.config import Config, Gateway, Web
-from fox_shard.runtime.web_connection import SLICE, Addresses, Reading, Slices, WebConnection
+from fox_shard.runtime.web_connection import (
+    LINES,
+    SLICE,
+    Addresses,
+    Reading,
+    Slices,
+    WebConnection,
+)
 from fox_shard.runtime.web_server import make_server
 from fox_shard.web import make_app
 
@@ -104,27 +111,47 @@ class Sender:
         self.seen.append(f"{self.name} reads on")
 
 
+async def turns_of(*sent):
+    """Return what happens as each of the clients sends at once, and in the turns after that."""
+    seen, slices, turns = [], Slices(), []
+    for name, data in zip("abc", sent, strict=False):
+        sender = Sender(name, seen)
+        sender.protocol = reading = Reading(sender, slices)
+        reading.connection_made(sender)
+        reading.get_buffer(-1)[: len(data)] = data
+        reading.buffer_updated(len(data))
+    while seen:
+        turns.append([*seen])
+        seen.clear()
+        await asyncio.sleep(0)
+    return turns
+
+
 def test_clients_that_send_much_have_their_turns_one_after_the_other():
-    """However little of a body is in it: a chunk may be a byte."""
+    much = bytes(2 * SLICE + 1)
+    a, b = [("a", SLICE)], [("b", SLICE)]
+    assert asyncio.run(turns_of(much, much, b"little")) == [
+        ["a pauses", "b pauses", ("c", 6)],
+        a,
+        b,
+        a,
+        b,
+        [("a", 1), "a reads on"],
+        [("b", 1), "b reads on"],
+    ]
 
-    async def main():
-        seen, slices = [], Slices()
-        for name in "ab":
-            sender = Sender(name, seen)
-            sender.protocol = reading = Reading(sender, slices)
-            reading.connection_made(sender)
-            reading.get_buffer(-1)
-            reading.buffer_updated(2 * SLICE + 1)
-        assert seen == [("a", SLICE), "a pauses", ("b", SLICE), "b pauses"]
-        turns = []
-        for _ in range(5):
-            seen.clear()
-            await asyncio.sleep(0)
-            turns.append([*seen])
-        a, b = [("a", SLICE)], [("b", SLICE)]
-        assert turns == [a, b, [("a", 1), "a reads on"], [("b", 1), "b reads on"], []]
 
-    asyncio.run(main())
+CHUNKS = b"1\r\n \r\n" * LINES
+"""Of a byte each, which have two lines."""
+
+
+def test_a_turn_has_few_chunks_however_short_they_are():
+    half = len(CHUNKS) // 2
+    assert asyncio.run(turns_of(CHUNKS, CHUNKS[:half])) == [
+        ["a pauses", ("b", half)],
+        [("a", half)],
+        [("a", half), "a reads on"],
+    ]
 
 
 async def much(scope, receive, send):
