@@ -9,7 +9,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, cast, final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -17,6 +17,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 SLICE: Final = 1 << 12
 """Bytes that are handled at once."""
+
+WEBSOCKET_SLICE: Final = 1 << 11
+"""Bytes of a WebSocket that are handled at once: at most 341 frames, without content."""
 
 LINES: Final = 64
 """Lines that are handled at once. A body may have a chunk for each six bytes, and each of these
@@ -169,7 +172,11 @@ class WebConnection(H11Protocol):
 
 
 class CountedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket, which counts as a connection of its address until it ends."""
+    """A WebSocket, which counts as a connection of its address until it ends.
+
+    While its client does not take what was written, nothing that it sends is read: each Ping of it
+    is answered.
+    """
 
     addresses: Addresses
 
@@ -178,19 +185,57 @@ class CountedWebSocket(WebSocketsSansIOProtocol):
         self.addresses.leave(self.client[0] if self.client else "")
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; read no more of them while the answers wait."""
+        super().data_received(data)
+        if not self.writable.is_set():
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read on, unless the application has enough to do."""
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+
+class _Served(Protocol):
+    """Whoever is handed the bytes: a connection, or a WebSocket."""
+
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+    def data_received(self, data: bytes) -> None: ...
+
+    def eof_received(self) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
 
 @final
 class Reading(asyncio.BufferedProtocol):
-    """Hands a connection what its client sends, a slice at a time."""
+    """Hands a connection what its client sends, a slice at a time, as long as it wants to read.
+
+    Nothing is read while there is more, so at most READ bytes wait here.
+    """
 
     _buffer = bytearray(READ)
     """Of all connections: what is in it is taken out at once."""
 
     def __init__(self, connection: WebConnection, slices: Slices) -> None:
-        self._connection = connection
+        self._made = connection.connection_made
         self._slices = slices
         self._left = b""
+        self._wanted = True
+        # Whether bytes are left that the connection does not want yet.
+        self._parked = False
         self._transport: asyncio.Transport
+        self.serve(connection)
+
+    def serve(self, connection: _Served) -> None:
+        """Hand everything to this connection from now on."""
+        self._connection = connection
+        self._most = WEBSOCKET_SLICE if isinstance(connection, CountedWebSocket) else SLICE
         self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
         self.eof_received = connection.eof_received  # type: ignore[method-assign]
         self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
@@ -199,7 +244,20 @@ class Reading(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
         self._transport = transport
-        self._connection.connection_made(transport)
+        self._made(cast(asyncio.Transport, _SlicedTransport(transport, self)))
+
+    def want(self, *, more: bool) -> None:
+        """Note whether the connection wants more."""
+        self._wanted = more
+        if self._transport.is_closing():
+            return
+        if not more:
+            self._transport.pause_reading()
+        elif self._parked:
+            self._parked = False
+            self._slices.wait(self)
+        elif not self._left:
+            self._transport.resume_reading()
 
     def get_buffer(self, sizehint: int) -> bytearray:
         """Return where the next bytes are written."""
@@ -210,45 +268,63 @@ class Reading(asyncio.BufferedProtocol):
 
         So each turn has one slice of those who send much, however many these are.
         """
-        data = bytes(memoryview(self._buffer)[:nbytes])
-        if self._left:
-            self._left += data
-            self._transport.pause_reading()
-            return
-        self._left = data
-        if _end_of_slice(data) == len(data):
+        waits = bool(self._left)
+        self._left += bytes(memoryview(self._buffer)[:nbytes])
+        if not waits and _end_of_slice(self._left, self._most) == nbytes:
             self._hand_over()
-        else:
-            self._transport.pause_reading()
+            return
+        self._transport.pause_reading()
+        if not waits:
             self._slices.wait(self)
 
     def read_on(self) -> bool:
-        """Hand the next slice over; return whether there is more."""
-        self._hand_over()
-        if not (self._left or self._connection.flow.read_paused or self._transport.is_closing()):
-            self._transport.resume_reading()
-        return bool(self._left)
+        """Hand the next slice over; return whether there is more that the connection wants."""
+        if self._wanted:
+            self._hand_over()
+        if not self._left:
+            if self._wanted and not self._transport.is_closing():
+                self._transport.resume_reading()
+            return False
+        self._parked = not self._wanted
+        return self._wanted
 
     def _hand_over(self) -> None:
-        if self._transport.is_closing():
-            self._left = b""
-            return
-        end = _end_of_slice(self._left)
-        piece, self._left = self._left[:end], self._left[end:]
-        self._connection.data_received(piece)
-        protocol = self._transport.get_protocol()
+        if not self._transport.is_closing():
+            end = _end_of_slice(self._left, self._most)
+            piece, self._left = self._left[:end], self._left[end:]
+            self._connection.data_received(piece)
         if self._transport.is_closing():
             # What nobody wants was read nevertheless: so the client gets the answer.
             self._left = b""
-        elif protocol is not self and self._left:
-            # A WebSocket goes on by itself.
-            rest, self._left = self._left, b""
-            protocol.data_received(rest)  # type: ignore[attr-defined]
 
 
-def _end_of_slice(data: bytes) -> int:
+@final
+class _SlicedTransport:
+    """A transport as a connection sees it whose bytes come by way of `Reading`."""
+
+    def __init__(self, transport: asyncio.Transport, reading: Reading) -> None:
+        self._transport = transport
+        self._reading = reading
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever a transport has)
+        return getattr(self._transport, name)
+
+    def pause_reading(self) -> None:
+        """Want no more."""
+        self._reading.want(more=False)
+
+    def resume_reading(self) -> None:
+        """Want more."""
+        self._reading.want(more=True)
+
+    def set_protocol(self, protocol: _Served) -> None:
+        """Hand what comes to another one."""
+        self._reading.serve(protocol)
+
+
+def _end_of_slice(data: bytes, most: int) -> int:
     """Return how many of these bytes are handled at once."""
-    end = min(len(data), SLICE)
+    end = min(len(data), most)
     if data.count(b"\n", 0, end) <= LINES:
         return end
     lines = _LINES.match(data)

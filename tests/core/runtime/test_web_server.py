@@ -9,7 +9,9 @@ from fox_shard.config import Config, Gateway, Web
 from fox_shard.runtime.web_connection import (
     LINES,
     SLICE,
+    WEBSOCKET_SLICE,
     Addresses,
+    CountedWebSocket,
     Reading,
     Slices,
     WebConnection,
@@ -84,11 +86,9 @@ class Sender:
 
     def __init__(self, name, seen):
         self.name, self.seen = name, seen
-        self.flow = self
-        self.read_paused = False
 
     def connection_made(self, transport):
-        pass
+        self.transport = transport
 
     def connection_lost(self, exc):
         pass
@@ -101,9 +101,6 @@ class Sender:
     def is_closing(self):
         return False
 
-    def get_protocol(self):
-        return self.protocol
-
     def pause_reading(self):
         self.seen.append(f"{self.name} pauses")
 
@@ -111,20 +108,33 @@ class Sender:
         self.seen.append(f"{self.name} reads on")
 
 
-async def turns_of(*sent):
-    """Return what happens as each of the clients sends at once, and in the turns after that."""
-    seen, slices, turns = [], Slices(), []
-    for name, data in zip("abc", sent, strict=False):
-        sender = Sender(name, seen)
-        sender.protocol = reading = Reading(sender, slices)
-        reading.connection_made(sender)
-        reading.get_buffer(-1)[: len(data)] = data
-        reading.buffer_updated(len(data))
+def reading_of(sender, slices):
+    reading = Reading(sender, slices)
+    reading.connection_made(sender)
+    return reading
+
+
+def arrives(reading, data):
+    reading.get_buffer(-1)[: len(data)] = data
+    reading.buffer_updated(len(data))
+
+
+async def turns(seen):
+    """Return what happens in each turn until nothing does."""
+    found = []
     while seen:
-        turns.append([*seen])
+        found.append([*seen])
         seen.clear()
         await asyncio.sleep(0)
-    return turns
+    return found
+
+
+async def turns_of(*sent):
+    """Return what happens as each of the clients sends at once, and in the turns after that."""
+    seen, slices = [], Slices()
+    for name, data in zip("abc", sent, strict=False):
+        arrives(reading_of(Sender(name, seen), slices), data)
+    return await turns(seen)
 
 
 def test_clients_that_send_much_have_their_turns_one_after_the_other():
@@ -152,6 +162,84 @@ def test_a_turn_has_few_chunks_however_short_they_are():
         [("a", half)],
         [("a", half), "a reads on"],
     ]
+
+
+def test_what_a_connection_does_not_want_waits_and_nothing_more_is_read():
+    async def main():
+        seen, slices = [], Slices()
+        client = Sender("a", seen)
+        arrives(reading_of(client, slices), bytes(2 * SLICE))
+        client.transport.pause_reading()
+        assert await turns(seen) == [["a pauses", "a pauses"]]
+        for _ in range(3):
+            # Nobody may make it read on while something is left.
+            client.transport.resume_reading()
+            client.transport.pause_reading()
+            assert await turns(seen) == [["a pauses"]]
+        client.transport.resume_reading()
+        await asyncio.sleep(0)
+        assert await turns(seen) == [[("a", SLICE)], [("a", SLICE), "a reads on"]]
+
+    asyncio.run(main())
+
+
+class Successor(CountedWebSocket):
+    """A WebSocket that a connection has become."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def data_received(self, data):
+        self.seen.append(len(data))
+
+
+def test_a_websocket_has_turns_too():
+    """It may send a frame in each six bytes."""
+
+    async def main():
+        seen, slices = [], Slices()
+        client = Sender("a", [])
+        reading = reading_of(client, slices)
+        client.transport.set_protocol(Successor(seen))
+        arrives(reading, bytes(2 * WEBSOCKET_SLICE + 1))
+        await asyncio.sleep(0)
+        assert await turns(seen) == [[WEBSOCKET_SLICE], [WEBSOCKET_SLICE], [1]]
+
+    asyncio.run(main())
+
+
+PING = b"\x89\xfd" + bytes(4) + bytes(125)
+
+
+def test_a_websocket_that_sends_pings_and_reads_nothing_is_not_read_either():
+    """Each of them is answered, and the answers would take memory without bound."""
+
+    async def serve(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    async def main():
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = make_server(serve, Config())
+        serving = asyncio.create_task(server.serve([listening]))
+        reader, writer = await asyncio.open_connection(*listening.getsockname(), limit=1)
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        async with asyncio.timeout(60):
+            await reader.readexactly(12)
+            (websocket,) = server.server_state.connections
+            while websocket.writable.is_set():
+                writer.write(PING * 1000)
+                await asyncio.sleep(0)
+            assert not websocket.transport.is_reading()
+            writer.transport.abort()
+            server.should_exit = server.force_exit = True
+            await serving
+
+    asyncio.run(main())
 
 
 async def much(scope, receive, send):
