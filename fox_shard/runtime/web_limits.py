@@ -15,6 +15,7 @@ def limits_of(config: Config, *, is_local: bool | None) -> Limits:
         realm=web.realm or config.mqtt.realm,
         body=gateway.max_message_size,
         bodies=max(web.body_bytes, SHARE * gateway.max_message_size),
+        messages=max(web.message_bytes, SHARE * gateway.max_message_size),
         body_timeout=gateway.message_timeout,
         containers=gateway.max_containers,
         answer=gateway.answer_bytes,

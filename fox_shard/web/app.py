@@ -27,6 +27,7 @@ from fox_shard.web.operations import OPERATIONS, Operation
 from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer, root_of
 from fox_shard.web.reading import answered
+from fox_shard.web.room import Room
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures, SigningKey
 from fox_shard.web.status import ProcessSource
@@ -42,6 +43,8 @@ class WebApp:
     def __init__(self, app: Starlette, limits: Limits) -> None:
         self._app = OriginCheck(app, limits.origins, is_local=limits.is_local)
         self._streams: Streams = app.state.streams
+        self.room: Room = app.state.context.room
+        """Of the long messages of all its clients."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

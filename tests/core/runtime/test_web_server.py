@@ -6,18 +6,12 @@ import socket
 import pytest
 
 from fox_shard.config import Config, Gateway, Web
-from fox_shard.runtime.web_connection import (
-    LINES,
-    SLICE,
-    WEBSOCKET_SLICE,
-    Addresses,
-    CountedWebSocket,
-    Reading,
-    Slices,
-    WebConnection,
-)
+from fox_shard.runtime.web_connection import Addresses, WebConnection
 from fox_shard.runtime.web_server import make_server
+from fox_shard.runtime.web_slices import LINES, SLICE, WEBSOCKET_SLICE, Reading, Slices
+from fox_shard.runtime.web_websocket import CountedWebSocket
 from fox_shard.web import make_app
+from fox_shard.web.room import Room
 
 
 def test_an_address_has_so_many_connections_unless_it_is_that_of_a_proxy():
@@ -83,6 +77,8 @@ def test_a_body_that_nobody_reads_ends_the_connection():
 
 class Sender:
     """A connection and its transport, whose client has sent more than a slice."""
+
+    slice_bytes = SLICE
 
     def __init__(self, name, seen):
         self.name, self.seen = name, seen
@@ -224,10 +220,7 @@ def test_a_websocket_that_sends_pings_and_reads_nothing_is_not_read_either():
         server = make_server(serve, Config())
         serving = asyncio.create_task(server.serve([listening]))
         reader, writer = await asyncio.open_connection(*listening.getsockname(), limit=1)
-        writer.write(
-            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
+        writer.write(HANDSHAKE)
         async with asyncio.timeout(60):
             await reader.readexactly(12)
             (websocket,) = server.server_state.connections
@@ -270,5 +263,61 @@ def test_a_client_that_reads_nothing_of_its_answer_is_disconnected(ending, monke
             assert server.health == {"connections": 0, "requests": 1}
             server.should_exit = True
             await serving
+
+    asyncio.run(main())
+
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def websocket_frame(size, *, fin=True):
+    """Return a binary frame of a client, whose mask is 0."""
+    return bytes((0x82 if fin else 0x02, 0xFF)) + size.to_bytes(8) + bytes(4) + bytes(size)
+
+
+def test_long_messages_by_websocket_wait_for_room_and_have_to_go_on():
+    """Each of many connections of an address may begin a message of 16 MiB."""
+    room = Room(1 << 26)
+    taken = []
+
+    async def serve(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            taken.append(len(message["bytes"]))
+
+    async def main():
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = Config(gateway=Gateway(message_timeout=0.1))
+        server = make_server(serve, config, room)
+        serving = asyncio.create_task(server.serve([listening]))
+        writers = []
+        async with asyncio.timeout(30):
+            held = room.take("127.0.0.1", 1)
+            for fin in (True, True, False, True):
+                reader, writer = await asyncio.open_connection(*listening.getsockname())
+                writer.write(HANDSHAKE)
+                await reader.readuntil(b"\r\n\r\n")
+                size = 1 << 20
+                writer.write(websocket_frame(size, fin=fin)[: -10 if len(writers) == 1 else None])
+                writers.append((reader, writer))
+            await asyncio.sleep(0.2)
+            # Nobody has room, so nobody counts as too slow.
+            assert (room.held, taken) == (1, [])
+            held.give_back()
+            # The second one's message does not end, nor does the third one's, of two frames.
+            for reader, _ in writers[1:3]:
+                assert await reader.read() == b""
+            while len(taken) < 2:  # noqa: ASYNC110 - no event is set when it becomes true
+                await asyncio.sleep(0.01)
+            assert taken == [1 << 20, 1 << 20]
+            for _, writer in writers:
+                writer.transport.abort()
+            server.should_exit = server.force_exit = True
+            await serving
+        assert room.held == 0
 
     asyncio.run(main())
