@@ -34,25 +34,25 @@ class Gateway(Struct, frozen=True, kw_only=True):
     outbound_limit: bytes waiting to be sent to one client. slow_timeout: seconds for which more
     than that may wait while the client takes next to nothing. held_limit: bytes of events and calls
     that wait in a gateway for earlier ones of their senders. max_message_size: bytes of one
-    incoming message. topic_length: bytes of one topic or URI in UTF-8. topic_components: number of
-    its components. max_subscriptions, max_registrations, max_calls, max_invocations,
-    max_abandoned_invocations, max_testaments: of one session at a time. interrupt_timeout: seconds
-    after an INTERRUPT for which a callee that need not answer counts as busy. testament_bytes: of
-    all its testaments together. max_consultations: questions of one gateway process to procedures
-    and Python functions that decide something for it. max_inquiries: calls of one session for which
-    shards are asked at once; further ones wait. answer_bytes: of the items in the answer to such a
-    call. batch_messages: in one batch of a batched WebSocket. handshake_timeout: seconds for HELLO,
-    CONNECT or the HTTP request. message_timeout: seconds for 256 KiB of a message, or its end,
-    after its beginning. ping_interval: seconds of silence after which a WebSocket is pinged, and
-    then given up; 0: never. rawsocket_ping_interval: the same of a RawSocket; 0 by default, as
-    autobahn on Twisted is deaf after a Ping. max_handshakes: connections at a time that have not
-    finished their TLS handshake, or sent their PROXY header. max_connections,
-    max_connections_per_address, connects_per_second: of one gateway process. meta_event_backlog:
-    subscriptions and registrations that began or ended, and of which the coordinator has not stored
-    that, of one gateway process. session_backlog: sessions that began or ended while the
-    coordinator is down, of which it is told later, of one gateway process. drain_timeout: seconds
-    for writing to clients at shutdown. allowed_origins: of web pages that may connect, besides
-    those of the listener itself; `*`: all.
+    incoming message. max_containers: number of lists and maps in it. topic_length: bytes of one
+    topic or URI in UTF-8. topic_components: number of its components. max_subscriptions,
+    max_registrations, max_calls, max_invocations, max_abandoned_invocations, max_testaments: of one
+    session at a time. interrupt_timeout: seconds after an INTERRUPT for which a callee that need
+    not answer counts as busy. testament_bytes: of all its testaments together. max_consultations:
+    questions of one gateway process to procedures and Python functions that decide something for
+    it. max_inquiries: calls of one session for which shards are asked at once; further ones wait.
+    answer_bytes: of the items in the answer to such a call. batch_messages: in one batch of a
+    batched WebSocket. handshake_timeout: seconds for HELLO, CONNECT or the HTTP request.
+    message_timeout: seconds for 256 KiB of a message, or its end, after its beginning.
+    ping_interval: seconds of silence after which a WebSocket is pinged, and then given up; 0:
+    never. rawsocket_ping_interval: the same of a RawSocket; 0 by default, as autobahn on Twisted is
+    deaf after a Ping. max_handshakes: connections at a time that have not finished their TLS
+    handshake, or sent their PROXY header. max_connections, max_connections_per_address,
+    connects_per_second: of one gateway process. meta_event_backlog: subscriptions and registrations
+    that began or ended, and of which the coordinator has not stored that, of one gateway process.
+    session_backlog: sessions that began or ended while the coordinator is down, of which it is told
+    later, of one gateway process. drain_timeout: seconds for writing to clients at shutdown.
+    allowed_origins: of web pages that may connect, besides those of the listener itself; `*`: all.
     publish_rate, publish_burst: messages that one session may publish in a second, and after a
     pause at once; a rate of 0: no limit. slow_consumer: what becomes of a client for which more
     than outbound_limit waits: it is disconnected, or events for it are dropped.
@@ -68,6 +68,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     publish_burst: Count = 1_000
     held_limit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 26
     max_message_size: Annotated[int, Meta(ge=1 << 9, le=1 << 28)] = 1 << 24
+    max_containers: Annotated[int, Meta(ge=1000, le=100_000_000)] = 100_000
     topic_length: Annotated[int, Meta(ge=64, le=65535)] = 65535
     topic_components: Annotated[int, Meta(ge=8, le=32768)] = 128
     max_subscriptions: Count = 10_000

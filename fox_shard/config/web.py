@@ -28,7 +28,7 @@ class Web(Struct, frozen=True, kw_only=True):
     reader. slow_timeout: seconds in which a reader has to take one event. answer_timeout: seconds
     for the answer to a publish or call. max_connections, max_connections_per_address: at a time.
     body_bytes: of the bodies of all requests and answers under way, of which one address may have a
-    quarter.
+    quarter. message_bytes: the same of messages of more than 64 KiB between clients and gateways.
     """
 
     address: OptionalAddress = Address("127.0.0.1", 8088)
@@ -38,6 +38,7 @@ class Web(Struct, frozen=True, kw_only=True):
     max_connections: Sessions = 10_000
     max_connections_per_address: Sessions = 1_000
     body_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 36)] = 1 << 28
+    message_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 36)] = 1 << 28
     max_sessions: Sessions = 2_000
     session_idle: Patience = 60.0
     session_age: Patience = 300.0

@@ -1,6 +1,7 @@
-"""How deep payloads may nest, and of how many lists and maps they may be: for all encodings.
+"""How deep payloads may nest, for all encodings.
 
-Owns: the limits, and their measurement. Never: what happens to a payload beyond the limit.
+Owns: the limit, and its measurement. Never: how many lists and maps there are (see `containers`),
+what happens to a payload beyond the limit.
 
 JSON and MessagePack set no limit, but every reader has one: Python's `json` gives up at about 1000
 levels, serde_json at 128. Arguments that reach another client must be within its reader's limit, or
@@ -12,10 +13,6 @@ from typing import Final
 
 DEPTH_LIMIT: Final = 120
 """Levels of lists and maps in the arguments; the message around them adds two more."""
-
-CONTAINER_LIMIT: Final = 1_000_000
-"""Lists and maps in the arguments. A list takes one byte on its way and sixty in memory, so without
-this a message of 16 MiB would be a gigabyte, and take seconds to be read."""
 
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(_STEP))
@@ -37,30 +34,15 @@ def json_too_deep(data: bytes) -> bool:
         return False
     if data.count(b"[") + data.count(b"{") <= DEPTH_LIMIT:
         return False
-    steps = map(_STEP.__getitem__, _without_strings(data).translate(None, _NOT_BRACKETS))
+    steps = map(_STEP.__getitem__, without_strings(data).translate(None, _NOT_BRACKETS))
     return max(accumulate(steps), default=0) > DEPTH_LIMIT
 
 
-def _without_strings(data: bytes) -> bytes:
-    """Return well-formed JSON without its strings: all brackets that are left are structural."""
+def without_strings(data: bytes) -> bytes:
+    """Return JSON without its strings: if it is well-formed, all brackets left are structural."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     return b"".join(data.split(b'"')[::2])
-
-
-def json_has_too_many_containers(data: bytes) -> bool:
-    """Whether well-formed JSON has more than CONTAINER_LIMIT lists and objects."""
-    if len(data) <= CONTAINER_LIMIT or data.count(b"[") + data.count(b"{") <= CONTAINER_LIMIT:
-        return False
-    outside = _without_strings(data)
-    return outside.count(b"[") + outside.count(b"{") > CONTAINER_LIMIT
-
-
-def msgpack_may_have_too_many_containers(data: bytes) -> bool:
-    """Whether more than CONTAINER_LIMIT bytes could each begin a list or map."""
-    if len(data) <= CONTAINER_LIMIT:
-        return False
-    return len(data.translate(None, _NOT_HEADS)) > CONTAINER_LIMIT
 
 
 def msgpack_may_be_too_deep(data: bytes) -> bool:

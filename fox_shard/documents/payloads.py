@@ -25,7 +25,8 @@ from typing import Any, Final, TypeAlias
 import cbor2
 import msgspec
 
-from fox_shard.documents.nesting import json_has_too_many_containers, json_too_deep
+from fox_shard.documents.containers import CONTAINER_LIMIT, json_has_more
+from fox_shard.documents.nesting import json_too_deep
 from fox_shard.errors import InvalidPayload
 
 NONE: Final = 0
@@ -213,7 +214,7 @@ def _raw_to_json(payload: bytes) -> bytes:
 
 def _is_json(payload: bytes) -> bool:
     """Whether an MQTT payload is JSON that WAMP's arguments may be."""
-    if json_has_too_many_containers(payload):
+    if json_has_more(payload, CONTAINER_LIMIT):
         return False
     try:
         # Skipping over the value would be faster, but then msgspec accepts bad UTF-8 and 1e999.
@@ -236,7 +237,7 @@ def _read_raw(payload: bytes) -> Args:
     """
     if not payload:
         return []
-    if json_has_too_many_containers(payload):
+    if json_has_more(payload, CONTAINER_LIMIT):
         return [_text_or_bytes(payload)]
     try:
         value = _read_json(_JSON_ANY, payload)

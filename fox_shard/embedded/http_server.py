@@ -77,7 +77,7 @@ class HttpServer:
 
         hush_libraries()
         app = self._app = self._app or self._make_app()
-        server = self._server = make_server(app, self._config)
+        server = self._server = make_server(app, self._config, app.room)
         self._serving = asyncio.create_task(server.serve(self._sockets))
         _log.info("listening", extra={"fox": {"process": self.name, "web": str(self._address)}})
 

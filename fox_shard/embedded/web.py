@@ -35,6 +35,7 @@ from fox_shard.runtime.web_limits import limits_of
 from fox_shard.web import WebApp, make_app
 from fox_shard.web.pool import Pool
 from fox_shard.web.problems import AGAIN, Problem
+from fox_shard.web.room import LONG, Hold, Room
 from fox_shard.web.router import Router
 from fox_shard.web.sessions import Visitor
 
@@ -79,6 +80,44 @@ class _Parts:
         first = next((one for one in parts if one["name"] == ROUTER), parts[0])
         first.update(cores=self._share.value(now, used), memory=resident_bytes())
         return parts
+
+
+@final
+class _CountedTransport:
+    """A `Transport` whose long messages are handed out when there is room for them."""
+
+    def __init__(self, transport: LocalTransport, room: Room, address: str) -> None:
+        self._transport = transport
+        self._room = room
+        self._address = address
+        self._hold: Hold | None = None
+
+    @property
+    def longest(self) -> float:
+        """Bytes of the longest message that the gateway takes."""
+        return self._transport.longest
+
+    async def send(self, data: bytes) -> None:
+        """Send a message. Raises ConnectionLost."""
+        await self._transport.send(data)
+
+    async def receive(self) -> bytes:
+        """Wait for the next message and return it. Raises ConnectionLost."""
+        self._give_back()
+        data = await self._transport.receive()
+        if len(data) > LONG:
+            self._hold = await self._room.hold(self._address, len(data))
+        return data
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._give_back()
+        await self._transport.close()
+
+    def _give_back(self) -> None:
+        if self._hold is not None:
+            self._hold.give_back()
+            self._hold = None
 
 
 @final
@@ -149,6 +188,11 @@ class WebApplication:
             await served.pool.close()
 
     @property
+    def room(self) -> Room | None:
+        """Of the long messages of all clients; None: it does not run."""
+        return None if self._served is None else self._served.app.room
+
+    @property
     def health(self) -> dict[str, int]:
         """How many sessions and event streams there are."""
         if self._served is None:
@@ -170,7 +214,10 @@ class WebApplication:
         except Closed as closed:
             raise CannotConnect(str(closed)) from closed
         # What is read, but not taken by the visitor, is not the gateway's, as in the process `web`.
-        return LocalTransport(self._clients.connect, lambda: 0, Origin(f"{host}:0", ACCESS), left)
+        local = LocalTransport(self._clients.connect, lambda: 0, Origin(f"{host}:0", ACCESS), left)
+        return (
+            local if self._served is None else _CountedTransport(local, self._served.app.room, host)
+        )
 
     # Whether the web server is stopping
 

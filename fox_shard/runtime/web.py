@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Final, final
 
 import uvloop
-from websockets.asyncio.client import ClientConnection, unix_connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake
-from websockets.typing import Subprotocol
 
 from fox_shard.client.failures import CannotConnect
 from fox_shard.client.transport import Transport
@@ -29,6 +28,7 @@ from fox_shard.gateway.clients.access import is_loopback
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
 from fox_shard.gateway.sockets.ports import Claims
 from fox_shard.runtime.core_share import PERIOD, CoreShare
+from fox_shard.runtime.gateway_websocket import connect
 from fox_shard.runtime.health import process_names
 from fox_shard.runtime.health_socket import HealthSocket
 from fox_shard.runtime.interpreter import settle_garbage
@@ -57,14 +57,8 @@ _log = logging.getLogger("fox")
 
 NAME: Final = "web"
 
-CONNECTING: Final = 5.0
-"""Seconds in which a gateway must answer, before another one is tried."""
-
 PATIENCE: Final = 20.0
 """Seconds of silence after which a gateway counts as gone."""
-
-READ_AHEAD: Final = 16
-"""Messages of a session that are read before anybody asks for them."""
 
 
 def run_web(config: Config, address: Address, frames: FrameSource | None = None) -> int:
@@ -125,7 +119,7 @@ class _WebProcess:
             wamp=self._relay,
             metrics=metrics_page(config, token, process_names(config), self._counted),
         )
-        self._server: Server = make_server(self._app, config)
+        self._server: Server = make_server(self._app, config, self._app.room)
         self._share = CoreShare(time.monotonic(), time.process_time())
 
     async def run(self, sockets: list[Any]) -> None:
@@ -160,12 +154,15 @@ class _WebProcess:
     async def _connect(
         self, address: str, subprotocols: list[str], headers: dict[str, str]
     ) -> ClientConnection:
-        """Connect to any gateway that answers. Raises CannotConnect."""
+        """Connect to any gateway that answers, for an address. Raises CannotConnect."""
+        if _is_address(address):
+            headers = {**headers, "X-Forwarded-For": address}
+        reservation = (self._app.room, address, self._config.gateway.max_message_size)
         paths = web_sockets(Path(self._config.run_dir))
         random.shuffle(paths)
         for path in paths:
             with suppress(OSError, EOFError, TimeoutError, InvalidHandshake):
-                return await _connect(path, address, subprotocols, headers)
+                return await connect(path, subprotocols, headers, reservation)
         raise CannotConnect("No gateway answers.")
 
     def _counted(self) -> dict[str, ProcessTotals]:
@@ -202,26 +199,6 @@ class _WebProcess:
             **self._server.health,
             "cores": self._share.value(time.monotonic(), time.process_time()),
         }
-
-
-async def _connect(
-    path: Path, address: str, subprotocols: list[str], headers: dict[str, str]
-) -> ClientConnection:
-    """Connect to a gateway on behalf of a client at that address."""
-    if _is_address(address):
-        headers = {**headers, "X-Forwarded-For": address}
-    return await unix_connect(
-        str(path),
-        "ws://localhost/ws",
-        additional_headers=headers,
-        subprotocols=[Subprotocol(one) for one in subprotocols],
-        compression=None,
-        max_size=None,
-        max_queue=READ_AHEAD,
-        open_timeout=CONNECTING,
-        close_timeout=CONNECTING,
-        ping_interval=None,
-    )
 
 
 def _is_address(text: str) -> bool:

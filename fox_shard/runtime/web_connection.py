@@ -1,28 +1,22 @@
 """One HTTP connection: uvicorn's, with the limits that it lacks.
 
-Owns: how long a client may take for the head of a request, how much of what it sends is handled at
-once, how long it may read nothing. Never: the application.
+Owns: how long a client may take for the head of a request, how long it may read nothing. Never:
+the application.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-SLICE: Final = 1 << 12
-"""Bytes that are handled at once. A body may have a chunk for each six bytes, and each of these
-costs as much as a long one: here some hundredths of a second, of all clients together."""
-
-READ: Final = 1 << 17
-"""Bytes that are read at once."""
+from fox_shard.runtime.web_slices import SLICE
 
 PROGRESS: Final = 1 << 18
-"""Bytes that a client has to take of an answer within the timeout."""
+"""Bytes that a client has to take of an answer, or to send of a message, within the timeout."""
 
 
 @final
@@ -48,34 +42,10 @@ class Addresses:
             del self._counts[address]
 
 
-@final
-class Slices:
-    """The connections whose clients have sent more than a slice: one has its turn in each turn."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Reading] = deque()
-
-    def wait(self, reading: "Reading") -> None:
-        """Let a connection go on when it is its turn."""
-        self._waiting.append(reading)
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._next)
-
-    def _next(self) -> None:
-        reading = self._waiting[0]
-        try:
-            more = reading.read_on()
-        finally:
-            self._waiting.popleft()
-        if more:
-            self._waiting.append(reading)
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._next)
-
-
 class WebConnection(H11Protocol):
     """A connection that ends if its client sends, or reads, too slowly. slow_timeout: seconds."""
 
+    slice_bytes: Final = SLICE
     head_timeout: float
     slow_timeout: float
     addresses: Addresses
@@ -162,76 +132,3 @@ class WebConnection(H11Protocol):
             self.transport.abort()
         else:
             self._expect_reading()
-
-
-class CountedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket, which counts as a connection of its address until it ends."""
-
-    addresses: Addresses
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count one less."""
-        self.addresses.leave(self.client[0] if self.client else "")
-        super().connection_lost(exc)
-
-
-@final
-class Reading(asyncio.BufferedProtocol):
-    """Hands a connection what its client sends, a slice at a time."""
-
-    _buffer = bytearray(READ)
-    """Of all connections: what is in it is taken out at once."""
-
-    def __init__(self, connection: WebConnection, slices: Slices) -> None:
-        self._connection = connection
-        self._slices = slices
-        self._left = b""
-        self._transport: asyncio.Transport
-        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
-        self.eof_received = connection.eof_received  # type: ignore[method-assign]
-        self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
-        self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin."""
-        self._transport = transport
-        self._connection.connection_made(transport)
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        """Return where the next bytes are written."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Hand a slice over. If there is more, other connections have their turn before it."""
-        data = bytes(memoryview(self._buffer)[:nbytes])
-        if self._left:
-            self._left += data
-            self._transport.pause_reading()
-            return
-        self._left = data
-        self._hand_over()
-        if self._left:
-            self._transport.pause_reading()
-            self._slices.wait(self)
-
-    def read_on(self) -> bool:
-        """Hand the next slice over; return whether there is more."""
-        self._hand_over()
-        if not (self._left or self._connection.flow.read_paused or self._transport.is_closing()):
-            self._transport.resume_reading()
-        return bool(self._left)
-
-    def _hand_over(self) -> None:
-        if self._transport.is_closing():
-            self._left = b""
-            return
-        piece, self._left = self._left[:SLICE], self._left[SLICE:]
-        self._connection.data_received(piece)
-        protocol = self._transport.get_protocol()
-        if self._transport.is_closing():
-            # What nobody wants was read nevertheless: so the client gets the answer.
-            self._left = b""
-        elif protocol is not self and self._left:
-            # A WebSocket goes on by itself.
-            rest, self._left = self._left, b""
-            protocol.data_received(rest)  # type: ignore[attr-defined]

@@ -13,13 +13,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from fox_shard.config import Config
-from fox_shard.runtime.web_connection import (
-    Addresses,
-    CountedWebSocket,
-    Reading,
-    Slices,
-    WebConnection,
-)
+from fox_shard.runtime.web_connection import Addresses, WebConnection
+from fox_shard.runtime.web_limits import limits_of
+from fox_shard.runtime.web_slices import Reading, Slices
+from fox_shard.runtime.web_websocket import CountedWebSocket
+from fox_shard.web.room import Room
 
 HEAD: Final = 1 << 15
 """Bytes of the head of a request."""
@@ -34,8 +32,12 @@ def hush_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def make_server(app: ASGIApp, config: Config) -> "Server":
-    """Return a server of the application, which does not listen yet."""
+def make_server(app: ASGIApp, config: Config, room: Room | None = None) -> "Server":
+    """Return a server of the application, which does not listen yet.
+
+    room: of long messages that come by WebSocket; None: one of its own.
+    """
+    room_ = room or Room(limits_of(config, is_local=None).messages)
     patience = config.gateway.handshake_timeout
 
     trusted = config.web.trusted_proxies
@@ -52,6 +54,9 @@ def make_server(app: ASGIApp, config: Config) -> "Server":
     @final
     class WebSocketConnection(CountedWebSocket):
         addresses = of_addresses
+        room = room_
+        longest = config.gateway.max_message_size
+        message_timeout = config.gateway.message_timeout
 
     slices = Slices()
 

@@ -28,6 +28,7 @@ from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer, root_of
 from fox_shard.web.reading import answered
 from fox_shard.web.recent_states import RecentStates
+from fox_shard.web.room import Room
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures, SigningKey
 from fox_shard.web.status import ProcessSource
@@ -45,6 +46,8 @@ class WebApp:
         self._streams: Streams = app.state.streams
         # None: nobody is told how the processes are.
         self.recent_states: RecentStates | None = app.state.recent_states
+        self.room: Room = app.state.context.room
+        """Of the long messages of all its clients."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from starlette.requests import Request
 
 from fox_shard.web.bodies import Bodies
+from fox_shard.web.room import Room
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures
 
@@ -17,18 +18,22 @@ from fox_shard.web.signatures import Signatures
 class Limits(Struct, frozen=True, kw_only=True):
     """What one request may have.
 
-    realm: of requests that name none. body: bytes; bodies: of all bodies under way. body_timeout:
-    seconds for the body. answer: bytes of a list. answer_timeout: seconds for the router's answer.
-    streams: event streams at a time; streams_per_address: of one address. slow_timeout: seconds in
-    which a reader of events has to take one. origins: of web pages that may send requests, besides
-    those of this server. is_local: whether only this machine reaches the server; None: each
-    request's scope says to which address it came.
+    realm: of requests that name none. body: bytes; bodies: of all bodies under way; messages: of
+    all long messages from and to gateways. body_timeout:
+    seconds for the body. containers: lists and objects in it. answer: bytes of a list.
+    answer_timeout: seconds for the router's answer. streams: event streams at a time;
+    streams_per_address: of one address. slow_timeout: seconds in which a reader of events has to
+    take one. origins: of web pages that may send requests, besides those of this server. is_local:
+    whether only this machine reaches the server; None: each request's scope says to which address
+    it came.
     """
 
     realm: str = "realm1"
     body: int = 1 << 24
     bodies: int = 1 << 28
+    messages: int = 1 << 28
     body_timeout: float = 30.0
+    containers: int = 100_000
     answer: int = 1 << 22
     answer_timeout: float = 30.0
     streams: int = 1000
@@ -54,6 +59,7 @@ class Context:
         self.wall = wall
         self.signatures = signatures
         self.bodies = Bodies(limits.bodies)
+        self.room = Room(limits.messages)
 
 
 def context_of(request: Request) -> Context:

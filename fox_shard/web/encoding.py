@@ -17,6 +17,9 @@ _MARK: Final = "\0"
 ESCAPED: Final = b"\\u0000"
 """How JSON writes U+0000: without it, there are no bytes in a document."""
 
+_LEAVES: Final = frozenset((int, float, bool, type(None)))
+"""Types of values in which there is nothing to change."""
+
 
 class Unreadable(Exception):
     """The value cannot be written as JSON."""
@@ -45,6 +48,8 @@ def _walk(holder: list[Any], change: Any) -> None:  # noqa: ANN401 (one of the t
     nodes: list[Any] = [holder]
     while nodes:
         node = nodes.pop()
+        if isinstance(node, list) and _LEAVES.issuperset(map(type, node)):
+            continue  # A message may have millions of numbers: this takes a tenth of the time.
         for key, value in enumerate(node) if isinstance(node, list) else [*node.items()]:
             if isinstance(value, list | dict):
                 nodes.append(value)

@@ -25,6 +25,7 @@ from fox_shard.web.encoding import Unreadable, as_json
 from fox_shard.web.position import Position
 from fox_shard.web.problems import AGAIN, Problem, of_failure
 from fox_shard.web.reading import document, flag, match_of, parameters, required, visitor_of
+from fox_shard.web.room import LONG
 from fox_shard.web.sessions import Session
 
 ALIVE: Final = 15.0
@@ -98,7 +99,8 @@ async def events(request: Request) -> Response:
         session = await stack.enter_async_context(context.sessions.own(visitor))
         behind = position if position is not None and position.follows else None
         gap, shown = await _subscribed(stack, session, topic, options, behind)
-        return EventStream(context, streams, stack.pop_all(), shown, position, gap)
+        stream = stack.pop_all()
+        return EventStream(context, visitor.address, streams, stream, shown, position, gap)
 
 
 async def _subscribed(
@@ -153,15 +155,17 @@ class EventStream(Response):
     def __init__(
         self,
         context: Context,
+        address: str,
         streams: Streams,
         stack: AsyncExitStack,
         shown: AsyncIterator[Event],
         position: Position | None,
         gap: int,
     ) -> None:
-        """stack: what ends with the stream. gap: see `_subscribed`."""
+        """address: the reader's. stack: what ends with the stream. gap: see `_subscribed`."""
         super().__init__()
         self._context = context
+        self._address = address
         self._streams = streams
         self._stack = stack
         self._events = shown
@@ -197,16 +201,19 @@ class EventStream(Response):
     async def _write_events(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS]})
         await self._send(send, self._beginning())
-        waiting = asyncio.ensure_future(anext(self._events))
+        waiting = asyncio.ensure_future(self._next_text())
         try:
             while True:
                 done, _ = await asyncio.wait((waiting,), timeout=ALIVE)
                 if not done:
                     await self._send(send, b": alive\n\n")
                     continue
-                event = waiting.result()
-                await self._send(send, self._text(event))
-                waiting = asyncio.ensure_future(anext(self._events))
+                text = waiting.result()
+                if len(text) <= LONG:
+                    await self._send(send, text)
+                else:
+                    await self._send_long(send, text)
+                waiting = asyncio.ensure_future(self._next_text())
         except StopAsyncIteration:
             pass
         except Failure as error:
@@ -218,6 +225,21 @@ class EventStream(Response):
         """Raises TimeoutError if the reader does not take it."""
         async with asyncio.timeout(self._context.limits.slow_timeout):
             await send({"type": "http.response.body", "body": text, "more_body": True})
+
+    async def _send_long(self, send: Send, text: bytes) -> None:
+        """Send a long event, of which the web server has a piece at a time."""
+        hold = self._context.room.take(self._address, len(text))
+        try:
+            async with asyncio.timeout(self._context.limits.slow_timeout):
+                for at in range(0, len(text), LONG):
+                    body = text[at : at + LONG]
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+        finally:
+            hold.give_back()
+
+    async def _next_text(self) -> bytes:
+        """Return the next event as it is sent; it itself may take much more memory."""
+        return self._text(await anext(self._events))
 
     def _beginning(self) -> bytes:
         text = f"retry: {RETRY}\n"

@@ -93,9 +93,8 @@ async def put(request: Request) -> Response:
     check_json(request)
     lifetime = number(found, "retain", 0, 0, (1 << 31) - 1)
     limits = context.limits
-    value: object = decoded(
-        await body_of(request, context.bodies, limits.body, limits.body_timeout), Any
-    )
+    body = await body_of(request, context.bodies, limits.body, limits.body_timeout)
+    value: object = decoded(body, Any, limits.containers)
     args: list[Any] = value if isinstance(value, list) else [value]
     if args in ([], [None]):
         raise Problem(400, "This value would erase the key: use DELETE.", pointer="")

@@ -133,7 +133,7 @@ async def _posted(request: Request, kind: type[B]) -> tuple[B, Visitor]:
     limits = context.limits
     data = await body_of(request, context.bodies, limits.body, limits.body_timeout)
     key = context.signatures.signer(request.query_params, data, context.wall())
-    body = decoded(data, kind)
+    body = decoded(data, kind, limits.containers)
     visitor = visitor_of(request, body.realm or limits.realm)
     if key is not None:
         realm = body.realm or key.realm

@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from fox_shard.client.event import Event
+from fox_shard.documents.containers import json_has_more
 from fox_shard.web.bodies import Bodies, address_of
 from fox_shard.web.encoding import ESCAPED, Unreadable, as_json, restore_bytes
 from fox_shard.web.problems import CHALLENGE, Problem
@@ -76,11 +77,13 @@ def check_json(request: Request) -> None:
         raise Problem(415, "The body must be JSON, with Content-Type: application/json.")
 
 
-def decoded(body: bytes, kind: type[B]) -> B:
-    """Return the body as a `kind`. Raises Problem, which names the field."""
+def decoded(body: bytes, kind: type[B], most: int) -> B:
+    """Return the body as a `kind`. most: lists and objects. Raises Problem, which names the field.
+
+    A body of more would be refused by the gateway as well, but to make them takes longer.
+    """
     try:
-        with no_collection():
-            value = msgspec.json.decode(body, type=kind)
+        value = _read(body, kind, most)
     except msgspec.ValidationError as error:
         # It repeats the name of an unknown field, however long that is.
         text = str(error) if len(str(error)) <= LONGEST else f"{str(error)[:SHOWN]}…"
@@ -102,6 +105,14 @@ def decoded(body: bytes, kind: type[B]) -> B:
         else:
             value = restore_bytes(value)
     return value
+
+
+def _read(body: bytes, kind: type[B], most: int) -> B:
+    if json_has_more(body, most):
+        sentence = f"The body has more than {most:,} lists and objects (gateway.max_containers)."
+        raise Problem(400, sentence)
+    with no_collection():
+        return msgspec.json.decode(body, type=kind)
 
 
 @contextmanager

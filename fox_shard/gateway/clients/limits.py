@@ -16,6 +16,7 @@ LONG = 1024
 
 NAMES = (
     "max_message_size",
+    "max_containers",
     "topic_length",
     "topic_components",
     "max_subscriptions",
@@ -51,7 +52,6 @@ NAMES = (
     # Keys whose documents are not those of users.
     "invalid_key_users",
     # These are no settings: levels of lists and maps, bytes and elements of options.
-    "containers",
     "nesting",
     "option_size",
     # Requests that a role does not allow, and those about which its authorizer gave no answer.

@@ -66,12 +66,14 @@ VALID_URIS: Final = 10_000
 
 
 def unread(session: WampSession, head: UnreadRequest) -> None:
-    """Refuse a request that nests too deep to be read."""
+    """Refuse a request that is too deep or too large to be read."""
     kind, request, refusal = head.kind, head.request, head.refusal
     if kind == PUBLISH:
         options = session.serializer.options
         if options.acknowledges(head.options) if head.options else head.wanted:
             session.refuse(PUBLISH, request, refusal)
+        else:
+            session.router.limit_counts.add(refusal.limit)
         return
     if kind == CALL:
         if session.parts is not None and request in session.parts:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from msgspec import Raw, msgpack
 
 from fox_shard.backplane.attributes import read
-from fox_shard.documents.nesting import CONTAINER_LIMIT, DEPTH_LIMIT
+from fox_shard.documents.nesting import DEPTH_LIMIT
 from fox_shard.documents.payloads import MSGPACK, as_value
 from fox_shard.errors import InvalidPayload, ProtocolViolation
 from fox_shard.gateway.wamp.messages import NAMES, TYPES, Message, MessageWithArguments
@@ -24,7 +24,6 @@ from fox_shard.gateway.wamp.option_readers import BAD_INPUT, Decoder, OptionsRea
 NO_ARGS: Final = "Arguments must be a list"
 NO_KWARGS: Final = "ArgumentsKw must be a dictionary"
 TOO_DEEP: Final = f"the arguments nest deeper than {DEPTH_LIMIT} levels"
-TOO_MANY_CONTAINERS: Final = f"the arguments have more than {CONTAINER_LIMIT:,} lists and maps"
 
 ANY_KEYS: Final = 16_384
 """Bytes of MessagePack or CBOR up to which the keys of maps may be other than strings and bytes.

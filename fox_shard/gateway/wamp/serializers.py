@@ -13,14 +13,7 @@ import msgpack
 import msgspec
 from msgspec import Raw
 
-from fox_shard.documents.nesting import (
-    CONTAINER_LIMIT,
-    json_has_too_many_containers,
-    json_too_deep,
-    msgpack_may_be_too_deep,
-    msgpack_may_have_too_many_containers,
-    too_deep,
-)
+from fox_shard.documents.nesting import json_too_deep, msgpack_may_be_too_deep, too_deep
 from fox_shard.documents.numbers import whole
 from fox_shard.documents.payloads import JSON, MSGPACK
 from fox_shard.errors import InvalidPayload, ProtocolViolation
@@ -33,7 +26,6 @@ from fox_shard.gateway.wamp.serializer import (
     NO_ARGS,
     NO_KWARGS,
     TOO_DEEP,
-    TOO_MANY_CONTAINERS,
     Serializer,
 )
 from fox_shard.gateway.wamp.unread import json_head, msgpack_head
@@ -94,8 +86,6 @@ class Json(Serializer):
             raise ProtocolViolation(NO_ARGS)
         if kwargs and kwargs[0] != 0x7B:
             raise ProtocolViolation(NO_KWARGS)
-        if json_has_too_many_containers(args) or json_has_too_many_containers(kwargs):
-            raise InvalidPayload(TOO_MANY_CONTAINERS).beyond("containers")
         if json_too_deep(args) or (kwargs and json_too_deep(kwargs)):
             raise InvalidPayload(TOO_DEEP).beyond("nesting")
         return args, kwargs
@@ -244,27 +234,7 @@ def _check_keys(data: bytes) -> None:
     """
     if len(data) <= ANY_KEYS:
         return
-    if msgpack_may_have_too_many_containers(data):
-        count = _Containers().count
-        msgpack.unpackb(data, raw=True, strict_map_key=True, list_hook=count, object_hook=count)
-    else:
-        msgpack.unpackb(data, raw=True, strict_map_key=True)
-
-
-@final
-class _Containers:
-    """Counts lists and maps while they are read."""
-
-    __slots__ = ("_number",)
-
-    def __init__(self) -> None:
-        self._number = 0
-
-    def count(self, _container: object) -> None:
-        """Count one, and keep nothing of it. Raises InvalidPayload beyond the limit."""
-        self._number += 1
-        if self._number > CONTAINER_LIMIT:
-            raise InvalidPayload(TOO_MANY_CONTAINERS).beyond("containers")
+    msgpack.unpackb(data, raw=True, strict_map_key=True)
 
 
 _LONGEST_NUMBER: Final = 9

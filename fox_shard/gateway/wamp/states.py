@@ -32,7 +32,7 @@ from fox_shard.gateway.wamp import messages as wamp
 from fox_shard.gateway.wamp.event_encoder import NO_LIMIT
 from fox_shard.gateway.wamp.serializer import Serializer
 from fox_shard.gateway.wamp.session import MAX_ERROR_TEXT, WampSession
-from fox_shard.gateway.wamp.unread import UnreadRequest
+from fox_shard.gateway.wamp.unread import SURELY_FEW, UnreadRequest, check_containers
 
 Handlers = dict[type[Struct], Callable[["WampConversation", Any], None]]
 
@@ -75,6 +75,9 @@ class WampConversation(WampSession):
             return
         try:
             try:
+                if len(data) > SURELY_FEW:
+                    most = self.router.settings.max_containers
+                    check_containers(self.serializer.encoding, data, most)
                 message = self.serializer.read(data)
             except UnreadRequest as unread:
                 if handlers is not OPEN:

@@ -118,7 +118,6 @@ def test_a_flood_of_refused_clients_leaves_few_lines():
 def test_the_names_are_those_of_settings_and_are_documented():
     settings = {*Settings.__struct_fields__, *Auth.__struct_fields__, "max_filters"}
     assert set(NAMES) - settings == {
-        "containers",
         "nesting",
         "option_size",
         "not_authorized",

@@ -213,12 +213,29 @@ def test_no_garbage_is_looked_for_while_a_body_is_read(sessions):
     rounds = []
     gc.callbacks.append(lambda phase, info: rounds.append(phase))
     try:
-        decoded(b"[%b[]]" % (b"[]," * 200_000), list)
+        decoded(b"[%b[]]" % (b"[]," * 200_000), list, 1_000_000)
         during = len(rounds)
     finally:
         gc.callbacks.pop()
     assert during <= 2  # one round may begin when all is read
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/publish", b'{"topic":"a","args":[%b[]]}' % (b"{}," * 99)),
+        ("POST", "/api/call", b'{"procedure":"a","x":[%b[]]}' % (b"[]," * 99)),
+        ("PUT", "/api/keys/a", b"[%b[]]" % (b"[]," * 100)),
+    ],
+)
+def test_a_body_of_too_many_lists_is_refused_before_they_are_made(sessions, method, path, body):
+    headers = {"content-type": "application/json"}
+    limits = Limits(containers=100)
+    answer = request(sessions, method, path, limits=limits, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "100 lists and objects (gateway.max_containers)" in answer.json()["detail"]
+    assert sessions.asked == []
 
 
 @pytest.mark.parametrize("status", [200, 403])
