@@ -396,7 +396,7 @@ class Link:
             or self._unreturned_reliable > settings.reliable_credit // 4
         ):
             self.urgent = True
-        elif self._ack_due is NEVER:
+        elif self._ack_due == NEVER:
             self._ack_due = now + LAZY_ACK
             self.deadline.by(self._ack_due)
         reliable = batch.reliable
