@@ -37,7 +37,8 @@ from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import COORDINATOR, Metrics, Value
 from fox_shard.coordinator.schema_calls import SchemaCalls
 from fox_shard.coordinator.schemas import PREFIX, Schemas
-from fox_shard.coordinator.sessions import SessionRecord, Sessions
+from fox_shard.coordinator.session_record import SessionRecord
+from fox_shard.coordinator.sessions import Sessions
 from fox_shard.coordinator.sys import Sys
 from fox_shard.coordinator.totals import Sums, Totals
 from fox_shard.documents import payloads
