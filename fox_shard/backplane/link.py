@@ -39,6 +39,9 @@ LAZY_ACK = 0.2
 """Seconds that an acknowledgement may wait for a batch with frames, if no process waits for it and
 less than a quarter of the credit is to be given back."""
 
+DUE: Final = 0.9
+"""How much of a heartbeat nothing was sent on a link whose heartbeat is due."""
+
 HELLO_INTERVAL = 0.1
 """Seconds between two attempts to open a link."""
 
@@ -396,7 +399,7 @@ class Link:
             or self._unreturned_reliable > settings.reliable_credit // 4
         ):
             self.urgent = True
-        elif self._ack_due is NEVER:
+        elif self._ack_due == NEVER:
             self._ack_due = now + LAZY_ACK
             self.deadline.by(self._ack_due)
         reliable = batch.reliable
@@ -584,6 +587,10 @@ class Link:
         self._rseq += known
         return again
 
+    def is_idle(self, now: float, seconds: float) -> bool:
+        """Whether this end of an open pair has sent nothing for so long."""
+        return self.open and now - self._last_sent >= seconds
+
     def is_silent(self, now: float) -> bool:
         """Whether the peer of the open pair has said nothing for `peer_timeout`."""
         return self.open and now - self._last_received > self.settings.peer_timeout
@@ -602,7 +609,7 @@ class Link:
             return LinkEvent.BROKEN
         if self.asked and now - self._last_sent >= HELLO_INTERVAL:
             self._say_hello(self.peer_epoch, now, reply=False)
-        elif now - self._last_sent >= self.settings.heartbeat * 0.9 or now >= self._ack_due:
+        elif self.is_idle(now, self.settings.heartbeat * DUE) or now >= self._ack_due:
             self.urgent = True
         return LinkEvent.NONE
 

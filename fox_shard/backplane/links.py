@@ -13,15 +13,18 @@ until each peer that it connects to has said whether it has.
 """
 
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 from fox_shard.backplane.attached import is_attached
 from fox_shard.backplane.frames import VERSION, Batch, Frame, Hello, encode
-from fox_shard.backplane.link import Link
+from fox_shard.backplane.link import DUE, Link
 from fox_shard.backplane.node import Notice
 from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
 from fox_shard.backplane.tracing import Tracer
 from fox_shard.deadline import NEVER, Deadline
+
+EARLY: Final = 0.5
+"""How much of a heartbeat before it is due it goes along with another one."""
 
 IsWorking = Callable[[str, int, float], bool]
 """Tells whether that incarnation of that process is alive and at work, though it says nothing now.
@@ -221,7 +224,19 @@ class Links:
             self._answered()
         if self.tracer is not None:
             self.tracer.arrived(link.peer, frames, now)
+        if not frames and link.is_idle(now, link.settings.heartbeat * EARLY):
+            self._beat(now)
         return frames
+
+    def _beat(self, now: float) -> None:
+        """Send the heartbeats that would be due soon.
+
+        So the processes of an idle server send theirs in one moment, and each wakes a few times for
+        all of them, not twice for each link.
+        """
+        for link in self.by_name.values():
+            if link.is_idle(now, link.settings.heartbeat * EARLY):
+                link.urgent = True
 
     def _changed(self, link: Link, event: LinkEvent, before: int, now: float) -> None:
         match event:
@@ -330,6 +345,9 @@ class Links:
         timeout = self._settings.peer_timeout
         if now > self._asked_at + timeout:
             self._give_up(now)
+        due = self._settings.heartbeat * DUE
+        if any(link.is_idle(now, due) for link in self.by_name.values()):
+            self._beat(now)
         for link in self.by_name.values():
             silent = link.is_silent(now)
             gone = link.lost_at is not None and now >= link.lost_at + link.settings.peer_timeout

@@ -37,7 +37,8 @@ from fox_shard.coordinator.meta import Meta, details
 from fox_shard.coordinator.metrics import COORDINATOR, Metrics, Value
 from fox_shard.coordinator.schema_calls import SchemaCalls
 from fox_shard.coordinator.schemas import PREFIX, Schemas
-from fox_shard.coordinator.sessions import SessionRecord, Sessions
+from fox_shard.coordinator.session_record import SessionRecord
+from fox_shard.coordinator.sessions import Sessions
 from fox_shard.coordinator.sys import Sys
 from fox_shard.coordinator.totals import Sums, Totals
 from fox_shard.documents import payloads
@@ -216,17 +217,21 @@ class Coordinator:
             entry.announced = True
             if self.memberships.listened(entry.realm):
                 effects.append(self._meta_event(entry.realm, ON_JOIN, [details(entry)]))
-        self._journal.keep(rows.session(gateway, entry.session), rows.encode(entry))
+        self._keep(entry, rows.encode(entry))
         if not join.replay:
             effects += self._joined(entry)
         return effects
+
+    def _keep(self, entry: SessionRecord, row: bytes | None) -> None:
+        patient = self.memberships.unheard(entry.realm)
+        self._journal.keep(rows.session(entry.gateway, entry.session), row, patient=patient)
 
     def _ended(self, entries: Sequence[SessionRecord]) -> Effects:
         """Announce that sessions have ended, and tell those that waited for that."""
         effects: Effects = []
         for entry in entries:
             self._kills.pop(entry.session, None)
-            self._journal.keep(rows.session(entry.gateway, entry.session), None)
+            self._keep(entry, None)
             if self.memberships.listened(entry.realm):
                 args: list[object] = [entry.session, entry.authid, entry.authrole]
                 effects.append(self._meta_event(entry.realm, ON_LEAVE, args))

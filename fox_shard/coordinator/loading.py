@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from fox_shard.backplane.frames import Publish
 from fox_shard.coordinator import rows
-from fox_shard.coordinator.sessions import SessionRecord
+from fox_shard.coordinator.session_record import SessionRecord
 from fox_shard.store.journal import TRIAL
 
 

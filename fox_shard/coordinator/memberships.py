@@ -219,6 +219,13 @@ class Memberships:
         """
         return (realm, SESSION) not in self._unheard
 
+    def unheard(self, realm: str) -> bool:
+        """Whether nobody waits for the news of a session: no listener, and no census anywhere.
+
+        During a census, gateways tell no more while much of what they have told is not durable.
+        """
+        return not self._censuses and (realm, SESSION) in self._unheard
+
     # Gateways
 
     def gateway_opened(self, gateway: str) -> list[Frame]:

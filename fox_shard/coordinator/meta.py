@@ -11,7 +11,8 @@ from msgspec import msgpack
 
 from fox_shard.backplane.frames import Call, CallError, Kill, Result
 from fox_shard.backplane.refusals import call_error
-from fox_shard.coordinator.sessions import SessionRecord, Sessions
+from fox_shard.coordinator.session_record import SessionRecord
+from fox_shard.coordinator.sessions import Sessions
 from fox_shard.documents import payloads
 from fox_shard.documents.numbers import whole
 from fox_shard.errors import (

@@ -35,6 +35,10 @@ row is durable. So sessions that begin and end within this time share a transact
 the shard of their meta events. Who defines a schema, or is the first to subscribe to meta events,
 waits at most so much longer."""
 
+PATIENCE: Final = 1.0
+"""Seconds for which rows of sessions wait for others while nobody listens to meta events. Gateways
+keep until then what they have told, and tell it again if the coordinator restarts."""
+
 
 @final
 class CoordinatorNode:
@@ -76,6 +80,7 @@ class CoordinatorNode:
             self._commit_failed,
             self._store_failure,
             interval=COMMIT_INTERVAL,
+            patience=PATIENCE,
         )
         placement = Placement(terms.shards)
         self.core = Coordinator(
@@ -268,10 +273,10 @@ class CoordinatorNode:
     def _keep_watermark(self, link: Link) -> None:
         """Store how far the gateway's reliable frames have had their effects.
 
-        The row is part of the transaction that stores these effects.
+        The row is part of the transaction that stores these effects, and no more urgent than they.
         """
         row = rows.GatewayRow(link.peer_incarnation, link.watermark)
-        self.journal.keep(rows.gateway(link.peer), rows.encode(row))
+        self.journal.keep(rows.gateway(link.peer), rows.encode(row), patient=True)
         self._uncommitted_watermarks.append(
             (self.journal.ticket, link.peer, link.peer_incarnation, link.watermark)
         )

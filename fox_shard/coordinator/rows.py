@@ -22,7 +22,7 @@ from typing import Final
 from msgspec import Struct, msgpack
 
 from fox_shard.backplane.frames import Publish
-from fox_shard.coordinator.sessions import SessionRecord
+from fox_shard.coordinator.session_record import SessionRecord
 
 SESSION: Final = b"s"
 GATEWAY: Final = b"p"

@@ -7,36 +7,8 @@ from collections.abc import Collection, Iterator
 from sys import intern
 from typing import final
 
-from msgspec import Struct
-
 from fox_shard.backplane.frames import Join
-
-
-class SessionRecord(Struct, array_like=True, gc=False):
-    """One session; the fields are those of `Join`.
-
-    client: the MQTT client id, "" for WAMP. began: seconds since 1970. announced: whether its
-    `wamp.session.on_join` has been published.
-    """
-
-    session: int
-    gateway: str
-    realm: str
-    authid: str
-    authrole: str
-    authmethod: str
-    authprovider: str
-    protocol: str
-    transport: str
-    peer: str
-    client: str
-    began: float
-    announced: bool
-
-    @property
-    def gate(self) -> str:
-        """The protocol without serializer and version: `wamp` or `mqtt`."""
-        return self.protocol.partition(".")[0]
+from fox_shard.coordinator.session_record import SessionRecord
 
 
 def _entry(gateway: str, join: Join) -> SessionRecord:

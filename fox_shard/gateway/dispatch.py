@@ -195,6 +195,8 @@ class Dispatcher:
 
     def _dispatch(self, frame: Frame, shard: int) -> None:  # noqa: C901, PLR0915 - a table
         match frame:
+            case Joined():
+                self._registry.joined(frame)
             case Invocation():
                 call = frame.call
                 if not (
@@ -269,8 +271,6 @@ class Dispatcher:
                 self._registrations.revoked(frame)
             case TakeCensus():
                 self._memberships.take_census(frame)
-            case Joined():
-                self._registry.joined(frame)
             case WillsStored():
                 if self._registry.wills.stored(frame, shard):
                     self._calls.result(empty_result(frame.session, frame.request))

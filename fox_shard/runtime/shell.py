@@ -184,6 +184,7 @@ class Shell:
         self._scheduled = False
         self._single_turns = self._single_turns + 1 if self._causes < 2 else 0
         self._causes = 0
+        self._watchdog.turned = True
         if self._stopped:
             return
         now = time.monotonic()

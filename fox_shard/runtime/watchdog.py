@@ -4,10 +4,11 @@ Owns: the file `<run_dir>/<name>.alive`, how it is read, and what is said of slo
 follows from a peer's silence (see `backplane.links`).
 
 A busy event loop sends no heartbeats, but it is not dead. The thread writes a sign of life several
-times per `peer_timeout`, with the time of the loop's last turn. If the process is stopped or dies,
-the signs stop, too. If a turn takes long, the log says what the loop was doing. A process whose
-turn does not end within `backplane.turn_timeout` is of no use to anybody: it ends itself, and
-supervisord starts it anew.
+times per `peer_timeout`, with the time of the loop's last turn. Whoever makes the turns notes them
+(`turned`); a loop without any is asked for one, as it may just have nothing to do. If the process
+is stopped or dies, the signs stop, too. If a turn takes long, the log says what the loop was doing.
+A process whose turn does not end within `backplane.turn_timeout` is of no use to anybody: it ends
+itself, and supervisord starts it anew.
 """
 
 import asyncio
@@ -146,7 +147,9 @@ class Watchdog:
         self._loop = loop
         self._watched = threading.get_ident()
         self._stopped = threading.Event()
-        self._turned = True
+        # Whether a turn has ended since the last look; whether the loop was asked for one.
+        self.turned = True
+        self._asked = False
         self._turned_at = time.monotonic()
         self._file = -1
         # Whether signs of life cannot be written.
@@ -169,19 +172,21 @@ class Watchdog:
         timer = TurnTimer(self._interval, self._limit, time.monotonic())
         while True:
             now = time.monotonic()
-            turned, self._turned = self._turned, False
+            turned, self.turned = self.turned, False
             if self._loop.is_closed():
                 return
+            was_asked, self._asked = self._asked, not turned
             if turned:
                 self._turned_at = now
+            elif not was_asked:
                 self._loop.call_soon_threadsafe(self._turn)
             self._sign(now)
-            self._report(timer.look(now, turned=turned), timer.seconds)
+            self._report(timer.look(now, turned=turned or not was_asked), timer.seconds)
             if self._stopped.wait(self._interval):
                 return
 
     def _turn(self) -> None:
-        self._turned = True
+        self.turned = True
 
     def _sign(self, now: float) -> None:
         try:

@@ -5,8 +5,9 @@ Never: a store; what waits for a commit.
 
 All changes of a turn are one transaction with one ticket. Transactions become durable in order, and
 a transaction that fails takes all later ones with it. In a process for which no client waits,
-transactions may be further apart than turns (`interval`). A row is either *put* for a request,
-which is refused if the commit fails, or *kept* for the process itself, and then written again.
+transactions may be further apart than turns (`interval`), and rows that nobody waits for at all may
+wait for others (`patience`). A row is either *put* for a request, which is refused if the commit
+fails, or *kept* for the process itself, and then written again.
 """
 
 from collections.abc import Callable
@@ -40,10 +41,13 @@ class Journal:
         "_on_durable",
         "_on_failed",
         "_on_trouble",
+        "_patience",
+        "_patient_until",
         "_resume",
         "_retry_at",
         "_size",
         "_under_way",
+        "_urgent",
         "commit_times",
         "durable",
         "failing",
@@ -60,9 +64,11 @@ class Journal:
         on_trouble: Callable[[str], None],
         *,
         interval: float = 0.0,
+        patience: float = 0.0,
     ) -> None:
         """interval: seconds between two transactions, at the least; what changes meanwhile is in
-        the next one. After a longer rest, a change is taken at once.
+        the next one. After a longer rest, a change is taken at once, unless it is patient: it waits
+        for others, but no longer than `patience` seconds.
 
         on_durable(ticket, now): all transactions up to that ticket are durable.
 
@@ -75,7 +81,11 @@ class Journal:
         self._on_failed = on_failed
         self._on_trouble = on_trouble
         self.interval = interval
+        self._patience = patience
         self._next_take = -NEVER
+        # Whether the present transaction has rows that are not patient; if not, when it is due.
+        self._urgent = False
+        self._patient_until = NEVER
         # Ticket of the present transaction; the store has been given all before it.
         self.ticket = 1
         # Ticket up to which all transactions are durable.
@@ -98,11 +108,17 @@ class Journal:
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Change a row for a request; None: delete it. Call this only while the store works."""
+        self._urgent = True
         self._changes[key] = value
         self._count(key, value)
 
-    def keep(self, key: bytes, value: bytes | None) -> None:
-        """Change a row for the process itself, in place of what was put there in this turn."""
+    def keep(self, key: bytes, value: bytes | None, *, patient: bool = False) -> None:
+        """Change a row for the process itself, in place of what was put there in this turn.
+
+        patient: it may wait for others (see `__init__`).
+        """
+        if not patient:
+            self._urgent = True
         self._changes.pop(key, None)
         self._kept[key] = value
         self._count(key, value)
@@ -134,13 +150,21 @@ class Journal:
         """Whether all changes are durable."""
         return not (self._changes or self._kept or self._under_way)
 
+    @property
+    def _due(self) -> float:
+        """When the present transaction, which has rows, is due if the store works."""
+        return self._next_take if self._urgent else max(self._next_take, self._patient_until)
+
     def take(self, now: float) -> Write | None:
         """Return the transaction of this turn; None: there is nothing to be written yet."""
         if not (self._resume if self.failing else self._changes or self._kept):
             return None
         if self.interval:
-            if now < self._next_take and not self._resume:
-                self._deadline.by(self._next_take)
+            if self._patient_until == NEVER:
+                self._patient_until = now + self._patience
+            due = self._due
+            if now < due and not self._resume:
+                self._deadline.by(due)
                 return None
             self._next_take = now + self.interval
         kept: WriteSet = {**dict.fromkeys(self._lazy), **self._kept}
@@ -148,6 +172,7 @@ class Journal:
         write = Write(self.ticket, {**kept, **self._changes, **trial}, self._resume)
         self._under_way[self.ticket] = (self._size, kept, now)
         self._changes, self._kept, self._size = {}, {}, 0
+        self._urgent, self._patient_until = False, NEVER
         self._lazy.clear()
         self._resume = False
         self.ticket += 1
@@ -205,5 +230,5 @@ class Journal:
     def next_tick(self) -> float:
         """Return when a retry, or a transaction that has been put off, is due; `NEVER`: neither."""
         if self.interval and not self.failing and self.changed:
-            return self._next_take
+            return self._due
         return self._retry_at

@@ -17,6 +17,8 @@ class Timers(list):
     def at(self, when, callback):
         self.append((when, callback))
 
+    gathered = at
+
 
 class Session:
     """A session that records its messages and answers with `reply(message)` unless that is None."""

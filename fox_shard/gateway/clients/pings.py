@@ -38,7 +38,7 @@ class Pings:
         self.heard = now
         # What `heard` was when the client was pinged; None: it has not been pinged.
         self._pinged: float | None = None
-        timers.at(now + interval, self._check)
+        timers.gathered(now + interval, self._check)
 
     def _check(self, now: float) -> None:
         connection = self._connection
@@ -49,10 +49,10 @@ class Pings:
             self.heard = now
         due = self.heard + self._interval
         if now < due:
-            self._timers.at(due, self._check)
+            self._timers.gathered(due, self._check)
         elif self._pinged != self.heard:
             self._pinged = self.heard
             self._ping()
-            self._timers.at(now + self._interval, self._check)
+            self._timers.gathered(now + self._interval, self._check)
         else:
             self._gone()

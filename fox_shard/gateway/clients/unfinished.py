@@ -37,7 +37,7 @@ class Unfinished:
             self._mark = size + PROGRESS
             if not self._timed:
                 self._timed = True
-                self._timers.at(self._due, self._check)
+                self._timers.gathered(self._due, self._check)
         self._held = size
 
     def _check(self, now: float) -> None:
@@ -48,4 +48,4 @@ class Unfinished:
             self._end()
         else:
             self._timed = True
-            self._timers.at(self._due, self._check)
+            self._timers.gathered(self._due, self._check)

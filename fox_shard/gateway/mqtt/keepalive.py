@@ -47,8 +47,8 @@ class KeepAlive:
         noticed: during such a pause the silence is the gateway's doing, not the client's.
         """
         overdue = self.heard + 1.5 * self._interval
-        self._due = min(overdue, now + min(0.5 * self._interval, CHECK))
-        self._timers.at(self._due, self._check)
+        due = min(overdue, now + min(0.5 * self._interval, CHECK))
+        self._due = self._timers.gathered(due, self._check)
 
     def _check(self, now: float) -> None:
         if self.stopped:

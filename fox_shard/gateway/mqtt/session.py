@@ -105,7 +105,7 @@ class MqttSession(Session):
         self.outbound: OutboundPublishes | None = None
         self._subscribing: Subscribing | None = None
         timeout = router.settings.handshake_timeout
-        router.timers.at(router.now + timeout, self._end_handshake)
+        router.timers.gathered(router.now + timeout, self._end_handshake)
 
     def connection_lost(self) -> None:
         """End the session, because the connection is gone. Idempotent."""
@@ -246,8 +246,6 @@ class MqttSession(Session):
         self.traffic.others += 1
         if may_begin:
             self.admitted()
-        else:
-            self.connection.pause(paused=True)
 
     @property
     def waits(self) -> bool:

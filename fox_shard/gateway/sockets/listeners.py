@@ -52,7 +52,7 @@ class Listeners:
         self._make = make
         self._claims: Claims | None = None
         self._servers: list[asyncio.AbstractServer] = []
-        self._unix: list[UnixListener] = []
+        self._unix_listeners: list[UnixListener] = []
         self._channels: set[Channel] = set()
         self._held: list[Channel] = []
         self._emptied = asyncio.Event()
@@ -111,7 +111,7 @@ class Listeners:
             await self._listen(name, address, accept)
             return
         opened = UnixListener(address.of_gateway(number), int(listener.mode, 8))
-        self._unix.append(opened)
+        self._unix_listeners.append(opened)
         self.addresses[name] = opened.address
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(accept, sock=opened.socket, backlog=BACKLOG)
@@ -160,8 +160,8 @@ class Listeners:
         """Close the listening sockets, but no connections."""
         while self._servers:
             self._servers.pop().close()
-        while self._unix:
-            self._unix.pop().remove()
+        while self._unix_listeners:
+            self._unix_listeners.pop().remove()
         self.addresses.clear()
         self._newcomers.close_all()
         if self._claims is not None:

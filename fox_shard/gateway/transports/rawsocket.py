@@ -77,7 +77,7 @@ class RawSocket:
         self._unfinished: Unfinished | None = None
         # From the handshake on, unless there are no Pings.
         self._pings: Pings | None = None
-        host.timers.at(host.now + host.settings.handshake_timeout, self._handshake_timed_out)
+        host.timers.gathered(host.now + host.settings.handshake_timeout, self._handshake_timed_out)
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes."""

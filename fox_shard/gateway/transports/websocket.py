@@ -108,7 +108,7 @@ class WebSocket:
         self._bodyless = False
         # The request is valid, but the gateway is not linked.
         self._waiting = False
-        host.timers.at(host.now + host.settings.handshake_timeout, self._give_up)
+        host.timers.gathered(host.now + host.settings.handshake_timeout, self._give_up)
 
     def receive(self, data: bytes, now: float) -> None:
         """Handle received bytes: a part of the request's head, perhaps with frames behind it."""

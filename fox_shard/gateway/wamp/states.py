@@ -64,7 +64,9 @@ class WampConversation(WampSession):
         self._handlers = WAITING
         # While the client is to prove who it is.
         self._attempt: Attempt | None = None
-        router.timers.at(router.now + router.settings.handshake_timeout, self._handshake_timed_out)
+        router.timers.gathered(
+            router.now + router.settings.handshake_timeout, self._handshake_timed_out
+        )
 
     # From the transport
 

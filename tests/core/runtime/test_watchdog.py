@@ -167,3 +167,30 @@ def test_a_busy_process_works_says_what_it_does_and_ends_itself_if_it_does_not_e
     assert " WARNING shard-0 slow_turn seconds=" in slow
     assert " CRITICAL shard-0 hung seconds=" in hung
     assert all(":never_ending_work<" in line for line in (slow, hung))
+
+
+IDLE = """
+import asyncio, sys
+from pathlib import Path
+from fox_shard.config import Backplane
+from fox_shard.runtime.watchdog import Watchdog
+
+async def main():
+    settings = Backplane(peer_timeout=0.4, turn_timeout=1.5)
+    loop = asyncio.get_running_loop()
+    Watchdog("shard-0", lambda: 7, Path(sys.argv[1]), settings, loop).start()
+    await asyncio.sleep(4.0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_loop_that_has_nothing_to_do_has_not_hung(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

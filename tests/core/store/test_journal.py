@@ -15,7 +15,7 @@ TRIED = {TRIAL: bytes(TRIAL_SIZE)}
 class Watched:
     """A journal, with a record of what it has told the process."""
 
-    def __init__(self):
+    def __init__(self, **terms):
         self.told = []
         self.troubles = []
         self.deadline = Deadline()
@@ -24,6 +24,7 @@ class Watched:
             lambda ticket, now: self.told.append(("durable", ticket)),
             lambda ticket, why, now: self.told.append(("failed", ticket, why)),
             self.troubles.append,
+            **terms,
         )
 
     def write(self, **rows):
@@ -336,3 +337,38 @@ def test_a_store_that_failed_is_tried_when_the_retry_is_due(patient):
     assert journal.next_tick() == 0.01 + RETRY
     journal.tick(0.01 + RETRY)
     assert journal.take(0.01 + RETRY) == Write(2, {b"a": b"1", **TRIED}, resume=True)
+
+
+def test_a_patient_change_waits_for_others_and_no_longer_than_its_patience():
+    watched = Watched(interval=0.1, patience=1.0)
+    journal = watched.journal
+    journal.keep(b"a", b"1", patient=True)
+    assert journal.take(5.0) is None
+    assert (watched.deadline.at, journal.next_tick(), journal.idle) == (6.0, 6.0, False)
+    journal.keep(b"b", b"2", patient=True)
+    assert journal.take(5.9) is None
+    assert journal.take(6.0) == Write(1, {b"a": b"1", b"b": b"2"}, resume=False)
+    journal.keep(b"c", b"3", patient=True)
+    assert journal.take(6.01) is None
+    journal.keep(b"d", b"4")
+    assert journal.take(6.02) is None
+    assert journal.next_tick() == 6.1
+    assert journal.take(6.1) == Write(2, {b"c": b"3", b"d": b"4"}, resume=False)
+    assert journal.next_tick() == NEVER
+
+
+def test_a_patient_change_that_failed_is_patient_no_more():
+    journal = Watched(interval=0.1, patience=1.0).journal
+    journal.keep(b"a", b"1", patient=True)
+    assert journal.take(0.0) is None
+    journal.outcome(journal.take(1.0).ticket, "disk full", 1.0)
+    journal.tick(1.0 + RETRY)
+    assert journal.take(1.0 + RETRY) == Write(2, {b"a": b"1", **TRIED}, resume=True)
+
+
+def test_a_process_that_ends_waits_for_nothing():
+    journal = Watched(interval=0.1, patience=1.0).journal
+    journal.keep(b"a", b"1", patient=True)
+    assert journal.take(0.0) is None
+    journal.interval = 0.0
+    assert journal.take(0.0) == Write(1, {b"a": b"1"}, resume=False)

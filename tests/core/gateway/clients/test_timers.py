@@ -3,7 +3,7 @@
 import pytest
 
 from fox_shard.deadline import NEVER, Deadline
-from fox_shard.gateway.clients.timers import Timers
+from fox_shard.gateway.clients.timers import GATHERED, Timers
 
 
 @pytest.fixture
@@ -56,3 +56,17 @@ def test_the_deadline_is_the_time_of_the_earliest_callback(timers, deadline):
     assert deadline.at == timers.next() == 5.0
     timers.at(3.0, lambda now: None)
     assert deadline.at == timers.next() == 3.0
+
+
+def test_timers_that_watch_over_clients_are_due_together(timers, deadline):
+    called = []
+    wanted = [7.0 + number / 1000 for number in range(200)]
+    due = [timers.gathered(when, called.append) for when in wanted]
+    assert len(set(due)) <= 4
+    assert all(when - 1e-9 <= at <= when + GATHERED for when, at in zip(wanted, due, strict=True))
+    turns = 0
+    while timers.next() < 1e9:
+        assert deadline.at <= timers.next()
+        timers.run(timers.next())
+        turns += 1
+    assert (turns, len(called)) == (len(set(due)), 200)
