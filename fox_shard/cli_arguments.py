@@ -256,8 +256,9 @@ def _add_user(commands: Commands, common: argparse.ArgumentParser) -> None:
     key = actions.add_parser(
         "key",
         parents=[common],
-        help="add a public key for cryptosign",
-        description="Add a public key to a user, or, with --role, to a new one without a password.",
+        help="add a public key for cryptosign, or take it away",
+        description="Add a public key to a user, or, with --role, to a new one without a password. "
+        "Sessions go on when their key is taken away.",
     )
     remove = actions.add_parser(
         "remove", aliases=["rm"], parents=[common], help="remove a user, whose sessions end"
@@ -289,3 +290,4 @@ def _add_user(commands: Commands, common: argparse.ArgumentParser) -> None:
     key.add_argument(
         "--pubkey", required=True, metavar="HEX", help="an Ed25519 public key, 64 digits"
     )
+    key.add_argument("--remove", action="store_true", help="take the key away from the user")

@@ -32,6 +32,8 @@ def run(options: argparse.Namespace, config: Config) -> int:
                 _add(options, config, path)
             case "password":
                 _change_password(options, path)
+            case "key" if options.remove:
+                _take_key(options, path)
             case "key":
                 _add_key(options, config, path)
             case "remove":
@@ -128,6 +130,23 @@ def _add_key(options: argparse.Namespace, config: Config, path: Path) -> None:
         new = _checked(msgspec.structs.replace(old, pubkeys=(*old.pubkeys, pubkey)))
         if pubkey in old.pubkeys:
             raise ConfigError(f'the user "{old.name}" has this public key already.')
+        return tuple(new if user is old else user for user in users)
+
+    file.change(path, edit)
+
+
+def _take_key(options: argparse.Namespace, path: Path) -> None:
+    """Take a public key away from a user, who keeps all else."""
+    pubkey = options.pubkey.lower()
+    if options.role:
+        raise ConfigError("--role is of a new user, who has no key to take away.")
+
+    def edit(users: tuple[User, ...]) -> tuple[User, ...]:
+        old = _only([one for one in users if _is(one, options.name, options.realm)], options.name)
+        if pubkey not in old.pubkeys:
+            raise ConfigError(f'the user "{old.name}" does not have this public key.')
+        left = tuple(one for one in old.pubkeys if one != pubkey)
+        new = msgspec.structs.replace(old, pubkeys=left)
         return tuple(new if user is old else user for user in users)
 
     file.change(path, edit)

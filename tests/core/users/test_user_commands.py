@@ -98,6 +98,19 @@ def test_keys_are_added_to_users_or_make_new_ones(monkeypatch, path, capsys):
     ]
 
 
+def test_a_key_is_taken_away_and_the_rest_of_the_user_stays(monkeypatch, path, capsys):
+    """As when a device was stolen."""
+    add(monkeypatch, *PETER)
+    for pubkey in (KEY, "cd" * 32):
+        assert main(["user", "key", "peter", "--pubkey", pubkey]) == 0
+    assert main(["user", "key", "peter", "--pubkey", KEY.upper(), "--remove"]) == 0
+    (peter,) = file.read(path).all
+    assert peter.pubkeys == ("cd" * 32,)
+    assert matches(peter.password, "s3cret")
+    assert main(["user", "key", "peter", "--pubkey", KEY, "--remove"]) == 2
+    assert capsys.readouterr().err == 'fox: the user "peter" does not have this public key.\n'
+
+
 def test_a_removed_user_is_gone_and_the_file_stays(monkeypatch, path):
     add(monkeypatch, *PETER)
     assert main(["user", "remove", "peter"]) == 0
@@ -124,6 +137,11 @@ def test_without_a_file_the_list_says_so(capsys):
         (["key", "paul", "--pubkey", KEY], 'there is no user "paul".'),
         (["key", "peter", "--pubkey", "xy"], "64 hexadecimal digits"),
         (["key", "paul", "--role", "x", "--pubkey", KEY], "say its --realm"),
+        (["key", "paul", "--pubkey", KEY, "--remove"], 'there is no user "paul".'),
+        (
+            ["key", "bot", "--realm", "realm1", "--role", "x", "--pubkey", KEY, "--remove"],
+            "--role is of a new user",
+        ),
     ],
 )
 def test_a_mistake_is_told_in_a_sentence_and_changes_nothing(
