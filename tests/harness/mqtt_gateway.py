@@ -47,6 +47,7 @@ class FakeGateway:
     def session_opened(self, session, *, protocol, transport, authmethod, authprovider, client=""):
         self.attached += 1
         session.id = self.attached
+        session.connection.owner = session
         self.calls.append(("session_opened", session.realm.name, protocol, transport, client))
         return self.admits
 

@@ -61,6 +61,7 @@ class FakeGateway:
 
     def session_opened(self, session, **how):
         session.id = SESSION
+        session.connection.owner = session
         self.asked.append(("session_opened", how))
 
     def session_ended(self, session, reason, *, graceful=False):

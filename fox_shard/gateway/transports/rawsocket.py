@@ -11,7 +11,13 @@ from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
 from fox_shard.gateway.clients.pings import Pings
 from fox_shard.gateway.clients.unfinished import Unfinished
-from fox_shard.gateway.transports.receivers import BYTES_SHIFT, MESSAGE, MessageReceiver, WampMaker
+from fox_shard.gateway.transports.receivers import (
+    BEFORE_SESSION,
+    BYTES_SHIFT,
+    MESSAGE,
+    MessageReceiver,
+    WampMaker,
+)
 
 MAGIC: Final = 0x7F
 
@@ -52,6 +58,7 @@ class RawSocket:
     """The receiver of a RawSocket connection."""
 
     __slots__ = (
+        "_agreed",
         "_connection",
         "_host",
         "_limit",
@@ -69,7 +76,8 @@ class RawSocket:
         self._connection = connection
         self._wamp = wamp
         self._session: MessageReceiver | None = None
-        self._limit = 0
+        # Bytes of a message: agreed on, and allowed by now.
+        self._agreed = self._limit = 0
         # The beginning of a message (or of the handshake), and how many bytes it needs to go on.
         self._partial: bytearray | None = None
         self._need = 0
@@ -140,7 +148,8 @@ class RawSocket:
             self._refuse(f"error {error} in the RawSocket handshake")
             return False
         length = _length_field(self._host.settings.max_message_size)
-        self._limit = 1 << length + 9
+        self._agreed = 1 << length + 9
+        self._limit = min(self._agreed, BEFORE_SESSION)
         connection.write(bytes((MAGIC, length << 4 | request[1] & 0x0F, 0, 0)))
         self._begin(serializer, 1 << (request[1] >> 4) + 9)
         return True
@@ -194,10 +203,9 @@ class RawSocket:
                 head = data[at:body].hex()
                 session.abort(ProtocolViolation.uri, f"0x{head} does not begin a message")
                 return
-            if length > self._limit:
+            if length > self._limit and not self._takes(length):
                 self._host.limit_counts.add("max_message_size")
-                reason = f"a message of {length} bytes, where {self._limit} were agreed on"
-                session.abort(ProtocolViolation.uri, reason)
+                session.abort(ProtocolViolation.uri, self._too_long(length))
                 return
             stop = body + length
             if stop > end:
@@ -209,6 +217,20 @@ class RawSocket:
             elif kind == PING:
                 connection.write(bytes((data[at] ^ PING ^ PONG,)) + data[at + 1 : stop])
             at = stop
+
+    def _takes(self, length: int) -> bool:
+        """Whether a message may be that long; with a session, it may be longer than without."""
+        if self._connection.owner is not None:
+            self._limit = self._agreed
+        return length <= self._limit
+
+    def _too_long(self, length: int) -> str:
+        why = (
+            "were agreed on"
+            if self._limit == self._agreed
+            else "are allowed before there is a session"
+        )
+        return f"a message of {length} bytes, where {self._limit} {why}"
 
     def _keep(self, rest: bytes, need: int) -> None:
         self._partial = bytearray(rest)

@@ -15,6 +15,12 @@ MESSAGE: Final = 10
 BYTES_SHIFT: Final = 8
 """Bytes of a message cost a unit for each 2 to the power of this, after they are inflated."""
 
+BEFORE_SESSION: Final = 1 << 17
+"""Bytes of the longest message of a WAMP client that has no session yet. A token may have 64 Ki."""
+
+BEFORE_MQTT_SESSION: Final = 0x60000
+"""The same in the WebSocket messages of an MQTT client: five strings of 64 KiB fit."""
+
 Frame = Callable[[bytes], bytes]
 """A function that turns a message's payload into the bytes to send."""
 

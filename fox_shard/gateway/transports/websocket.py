@@ -26,7 +26,14 @@ from fox_shard.gateway.transports.bearer import SeveralAuthorizations, bearer_of
 from fox_shard.gateway.transports.forwarded import MalformedForwarded, client_of
 from fox_shard.gateway.transports.http_head import read_head
 from fox_shard.gateway.transports.origins import is_allowed
-from fox_shard.gateway.transports.receivers import Frame, MessageReceiver, MqttMaker, WampMaker
+from fox_shard.gateway.transports.receivers import (
+    BEFORE_MQTT_SESSION,
+    BEFORE_SESSION,
+    Frame,
+    MessageReceiver,
+    MqttMaker,
+    WampMaker,
+)
 from fox_shard.gateway.transports.websocket_stream import (
     BINARY,
     TEXT,
@@ -283,7 +290,9 @@ class WebSocket:
             bits = deflate.local_max_window_bits
             frame, coding = deflated_frame(first, bits), f"/deflate-{bits}"
         connection = self._connection
-        stream = MessageStream(self._host, connection, first, deflate)
+        stream = MessageStream(
+            self._host, connection, first, deflate, _longest_before_session(subprotocol)
+        )
         connection.receiver = stream
         if subprotocol in WAMP_SUBPROTOCOLS:
             encoder = f"{subprotocol}/websocket{coding}"
@@ -340,6 +349,10 @@ class WebSocket:
 
     def _send(self, response: Response) -> None:
         self._connection.write(response.serialize())
+
+
+def _longest_before_session(subprotocol: Subprotocol) -> int:
+    return BEFORE_SESSION if subprotocol in WAMP_SUBPROTOCOLS else BEFORE_MQTT_SESSION
 
 
 def _rejection(response: Response, cause: Exception | None) -> str:

@@ -121,6 +121,7 @@ class MessageStream:
         "_first",
         "_fragments",
         "_host",
+        "_limit",
         "_lost",
         "_need",
         "_partial",
@@ -131,10 +132,20 @@ class MessageStream:
     )
 
     def __init__(
-        self, host: Host, connection: Connection, first: int, deflate: PerMessageDeflate | None
+        self,
+        host: Host,
+        connection: Connection,
+        first: int,
+        deflate: PerMessageDeflate | None,
+        before_session: int,
     ) -> None:
-        """first: TEXT or BINARY, the only type of message that the client may send."""
+        """first: TEXT or BINARY, the only type of message that the client may send.
+
+        before_session: bytes of the longest message of a client that has no session yet.
+        """
         self._host = host
+        # Bytes of a message that are allowed by now.
+        self._limit = min(before_session, host.settings.max_message_size)
         self._connection = connection
         self._first = first
         self._take: Callable[[bytes, float], None] = _ignore
@@ -190,7 +201,7 @@ class MessageStream:
         end = len(data)
         expected = self._first
         take = self._take
-        limit = self._host.settings.max_message_size
+        limit = self._limit
         connection = self._connection
         # The shortest header of a masked frame has 6 bytes.
         while end - at >= 6:
@@ -205,9 +216,11 @@ class MessageStream:
                     break
                 length = int.from_bytes(data[at + 2 : body - 4], "big")
             if length < 0 or length > limit:
-                # The frame is not masked or too long, so there is no reason to wait for the rest.
-                self._handle_other(data[at:], now)
-                return
+                limit = self._longest()
+                if length < 0 or length > limit:
+                    # The frame is not masked or too long: there is no reason to wait for the rest.
+                    self._handle_other(data[at:], now)
+                    return
             stop = body + length
             if stop > end:
                 break
@@ -289,15 +302,21 @@ class MessageStream:
         self._need = need
         self._partial = bytearray(rest)
 
+    def _longest(self) -> int:
+        """Return how many bytes a message may have; with a session, more than without."""
+        if self._connection.owner is not None:
+            self._limit = self._host.settings.max_message_size
+        return self._limit
+
     def _library(self) -> Protocol:
         if self._protocol is None:
-            limit = self._host.settings.max_message_size
-            self._protocol = Protocol(SERVER, state=OPEN, max_size=limit)
+            self._protocol = Protocol(SERVER, state=OPEN, max_size=self._longest())
         return self._protocol
 
     def _handle_other(self, frame: bytes, now: float) -> None:
         """Let the library handle one frame, or the beginning of one that is a violation."""
         protocol = self._library()
+        protocol.max_size = self._longest()
         protocol.receive_data(frame)
         if isinstance(protocol.parser_exc, PayloadTooBig):
             self._host.limit_counts.add("max_message_size")

@@ -9,6 +9,7 @@ from wamp_client import ALL, DECODE, ENCODE, ROLES, FakeGateway
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.gateway.transports.rawsocket import LONGEST, frame
+from fox_shard.gateway.transports.receivers import BEFORE_SESSION
 
 HELLO = [1, "realm1", {"roles": ROLES}]
 NUMBER = {name: number for number, name in enumerate(ALL, 1)}
@@ -123,11 +124,12 @@ def test_the_longest_message_has_a_bit_of_its_own():
     assert frame(b"x" * (LONGEST - 1))[:4] == b"\x00\xff\xff\xff"
     assert frame(b"x" * LONGEST)[:4] == b"\x08\0\0\0"
     peer = Peer().shake_hands()
+    assert messages(peer.send(frame(ENCODE["wamp.2.json"](HELLO))))[0][0] == 2
     body = b"x" * LONGEST
     assert peer.send(b"\x09\0\0\0" + body) == b"\x0a\0\0\0" + body
-    hello = ENCODE["wamp.2.json"](HELLO)
-    answer = peer.send(b"\x08\0\0\0" + hello + b" " * (LONGEST - len(hello)))
-    assert messages(answer)[0][0] == 2
+    publish = ENCODE["wamp.2.json"]([16, 1, {}, "a.b"])
+    peer.send(b"\x08\0\0\0" + publish + b" " * (LONGEST - len(publish)))
+    assert [name for name, *_ in peer.gateway.asked] == ["session_opened", "publish"]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +164,27 @@ def test_an_invalid_header_fails_the_connection(head, says, source, open_):
     assert peer.connection.closing
     assert peer.gateway.asked == ([("session_ended", False)] if open_ else [])
     assert peer.send(frame(ENCODE["wamp.2.json"](HELLO))) == b""
+
+
+def test_a_client_without_a_session_gets_little_memory():
+    """Anybody may connect: a thousand clients must not make the server keep 16 MiB for each."""
+    peer = Peer().shake_hands()
+    ((_, details, uri),) = messages(peer.send((BEFORE_SESSION + 1).to_bytes(4, "big")))
+    assert (uri, details["message"]) == (
+        VIOLATION,
+        "a message of 131073 bytes, where 131072 are allowed before there is a session",
+    )
+    assert peer.connection.closing
+    assert peer.gateway.limit_counts.totals() == {"max_message_size": 1}
+
+
+def test_with_a_session_messages_may_be_as_long_as_was_agreed():
+    peer = Peer().shake_hands()
+    hello = ENCODE["wamp.2.json"](HELLO)
+    long = ENCODE["wamp.2.json"]([16, 1, {}, "a.b", ["x" * (BEFORE_SESSION + 1)]])
+    answer = peer.send(frame(hello + b" " * (BEFORE_SESSION - len(hello))) + frame(long))
+    assert [message[0] for message in messages(answer)] == [2]
+    assert [name for name, *_ in peer.gateway.asked] == ["session_opened", "publish"]
 
 
 def test_a_message_exactly_at_the_limit_is_accepted():

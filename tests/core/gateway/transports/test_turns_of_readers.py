@@ -101,7 +101,7 @@ def test_mqtt_over_websocket(packets, sizes, units, cuts):
 
     def client():
         made = connected()
-        stream = MessageStream(made.gateway, made.connection, 0x82, None)
+        stream = MessageStream(made.gateway, made.connection, 0x82, None, MIB)
         stream.begin(made.reader.receive, made.reader.connection_lost)
         return made, stream
 
@@ -143,6 +143,7 @@ def test_compressed_messages_cost_what_they_inflate_to():
     """Forty frames of 15 kB each, sent at once, once became 600 MiB before anything else."""
     offer = ClientPerMessageDeflateFactory()
     server = websocket(subprotocols=("wamp.2.cbor",), offer=offer, limit=MIB)[0]
+    server.connection.owner = server.session
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_SYNC_FLUSH)
     bomb = masked(packed.removesuffix(b"\0\0\xff\xff"), 2, rsv=0x40)

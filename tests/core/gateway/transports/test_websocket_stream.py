@@ -13,7 +13,6 @@ from websocket_client import LIMIT, Server, close_code, connected, exchange, fra
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 
-from fox_shard.config import Gateway as Settings
 from fox_shard.gateway.transports.websocket import binary_frame, text_frame
 from fox_shard.gateway.transports.websocket_stream import BINARY, TEXT, deflated_frame
 
@@ -54,11 +53,55 @@ def test_a_message_of_any_length_and_mask_is_read(size, mask):
     assert server.session.got == [b"a" * size]
 
 
+BOTH = pytest.mark.parametrize("offer", [None, ClientPerMessageDeflateFactory()])
+
+
+@BOTH
+@pytest.mark.parametrize(("subprotocol", "most"), [("wamp.2.json", 131_072), ("mqtt", 393_216)])
+def test_a_client_without_a_session_gets_little_memory(offer, subprotocol, most):
+    """Anybody may connect: a thousand clients must not make the server keep 16 MiB for each."""
+    path = "/mqtt" if subprotocol == "mqtt" else "/ws"
+    server, client = connected(path, [subprotocol], offer, limit=1 << 24)
+    send = client.send_binary if subprotocol == "mqtt" else client.send_text
+    send(b"a" * most)
+    exchange(server, client)
+    assert [len(message) for message in server.session.got] == [most]
+    send(b"a" * (most + 1))
+    assert close_code(server.feed(b"".join(client.data_to_send()))) == 1009
+    assert server.limit_counts.totals() == {"max_message_size": 1}
+
+
+@BOTH
+def test_with_a_session_messages_may_be_as_long_as_is_configured(offer):
+    server, client = connected("/ws", ["wamp.2.json"], offer, limit=1 << 20)
+    client.send_text(b"[1]")
+    exchange(server, client)
+    server.connection.owner = server.session
+    client.send_text(b"a" * (1 << 20))
+    exchange(server, client)
+    assert [len(message) for message in server.session.got] == [3, 1 << 20]
+    client.send_text(b"a" * ((1 << 20) + 1))
+    assert close_code(server.feed(b"".join(client.data_to_send()))) == 1009
+
+
+@BOTH
+def test_the_message_that_opens_the_session_may_have_a_long_one_right_behind_it(offer):
+    server, client = connected("/ws", ["wamp.2.json"], offer, limit=1 << 20)
+
+    def join(_message):
+        server.connection.owner = server.session
+
+    server.session.reply = join
+    for message in (b"[1]", b"a" * (1 << 20)):
+        client.send_text(message)
+    server.feed(b"".join(client.data_to_send()))
+    assert [len(message) for message in server.session.got] == [3, 1 << 20]
+
+
 @pytest.mark.parametrize("length", [200, 95_000])
 @pytest.mark.parametrize("step", [6, 7, 9, 13, 4096])
 def test_headers_and_payloads_may_come_in_pieces(length, step):
-    server, _ = connected()
-    server.settings = Settings(max_message_size=1 << 20)
+    server, _ = connected(limit=1 << 20)
     message = (bytes(range(32, 127)) * 1000)[:length]
     data = masked(message) + masked(b"next")
     for start in range(0, len(data), step):
