@@ -46,7 +46,7 @@ class Reader:
     def __init__(self, session: MqttSession) -> None:
         self._session = session
         self._partial: Partial | None = None
-        # What came before CONNACK was sent: little, as the connection is not read any more then.
+        # What came before CONNACK was sent: little, as the connection is not read any more.
         self._early = b""
         session.on_admitted = self._read_early
         # Made when first needed.
@@ -58,19 +58,13 @@ class Reader:
         if session.closed or not data:
             return
         if session.waits:
-            self._keep_early(data)
+            self._early += data
             return
         if session.keep_alive is not None:
             session.keep_alive.heard = now
         self._receive(data)
         if self._partial is not None or self._unfinished is not None:
             self._watch(now)
-
-    def _keep_early(self, data: bytes) -> None:
-        """Keep what came before CONNACK, and read no more: most clients wait, and cost nothing."""
-        if data:
-            self._early += data
-            self._session.connection.pause(paused=True)
 
     def _read_early(self) -> None:
         data, self._early = self._early, b""
@@ -94,7 +88,7 @@ class Reader:
             if not session.level:
                 start = self._read_connect(data)
                 if session.waits:
-                    self._keep_early(data[start:])
+                    self._early = data[start:]
                     return
             if session.level and start < len(data):
                 self._read(data, start)

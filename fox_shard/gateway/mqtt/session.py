@@ -246,6 +246,8 @@ class MqttSession(Session):
         self.traffic.others += 1
         if may_begin:
             self.admitted()
+        else:
+            self.connection.pause(paused=True)
 
     @property
     def waits(self) -> bool:

@@ -23,12 +23,10 @@ def names(client):
 
 def test_a_session_that_waits_is_not_read_and_has_no_will(client):
     assert client.answers(mqtt.Connect(client_id="c", will=WILL, keep_alive=10)) == []
-    assert names(client) == ["session_opened"]
-    client.feed(encode(mqtt.Pingreq()))
-    # What it sends next stays in the socket.
     assert client.connection.paused
+    assert names(client) == ["session_opened"]
     client.session.admitted()
-    assert client.received() == [ACCEPTED, mqtt.Pingresp()]
+    assert client.received() == [ACCEPTED]
     assert not client.connection.paused
     assert names(client) == ["will"]
     client.session.admitted()
@@ -43,10 +41,8 @@ def test_what_comes_before_connack_is_handled_after_it(cut, client):
         encode(packet) for packet in (mqtt.Publish("a", b"1"), mqtt.Pingreq(), mqtt.Disconnect())
     )
     client.feed(encode(mqtt.Connect(client_id="c", will=WILL)) + early[:cut])
-    assert client.connection.paused is (cut > 0)
     if early[cut:]:
         client.feed(early[cut:])
-    assert client.connection.paused
     assert names(client) == ["session_opened"]
     assert client.received() == []
     client.session.admitted()
