@@ -26,6 +26,9 @@ from fox_shard.deadline import NEVER, Deadline
 EARLY: Final = 0.5
 """How much of a heartbeat before it is due it goes along with another one."""
 
+LOOK: Final = 0.1
+"""Seconds between two looks at whether missed attached gateways have ended."""
+
 IsWorking = Callable[[str, int, float], bool]
 """Tells whether that incarnation of that process is alive and at work, though it says nothing now.
 
@@ -65,6 +68,7 @@ class Links:
         "_identity",
         "_is_working",
         "_last_turn",
+        "_look_at",
         "_name",
         "_new_epoch",
         "_notices",
@@ -118,6 +122,7 @@ class Links:
         self._has_ended = has_ended
         # Attached gateways that were told to run when they came: so their end will be told, too.
         self._tellable: set[str] = set()
+        self._look_at = now
         self._on_disowned = on_disowned
         self._last_turn = now
         # Seconds in which this process could not listen to anybody, since it began.
@@ -272,6 +277,8 @@ class Links:
         if link is not None and link.open:
             link.break_off(now)
             self._broken(link, now)
+            if peer in self._tellable:
+                self._deadline.by(now + LOOK)
 
     def give_up(self, link: Link, now: float) -> None:
         """Take the incarnation of an attached gateway for gone, although it may live."""
@@ -355,8 +362,10 @@ class Links:
 
     def tick(self, now: float) -> None:
         """Do what is due on all links, and tell the owner of ended pairs and of peers now gone."""
-        # Otherwise there may be something to read of those that have ended meanwhile.
-        has_read = self.turn(now)
+        # After a standstill there may be something to read of those that have ended meanwhile.
+        looks = self.turn(now) and now >= self._look_at
+        if looks:
+            self._look_at = now + LOOK
         timeout = self._settings.peer_timeout
         if now > self._asked_at + timeout:
             self._give_up(now)
@@ -364,7 +373,7 @@ class Links:
         if any(link.is_idle(now, due) for link in self.by_name.values()):
             self._beat(now)
         for link in self.by_name.values():
-            if has_read and self._is_over(link, now):
+            if looks and self._is_over(link, now):
                 self.give_up(link, now)
                 continue
             silent = link.is_silent(now)
@@ -386,8 +395,7 @@ class Links:
         """
         return (
             link.peer in self._tellable
-            and (link.open or link.lost_at is not None)
-            and link.is_missed(now)
+            and (link.is_missed(now) if link.open else link.lost_at is not None)
             and self._has_ended(link.peer)
         )
 

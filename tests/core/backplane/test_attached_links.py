@@ -8,7 +8,7 @@ from msgspec import structs
 
 from fox_shard.backplane.attached import is_attached, name_of
 from fox_shard.backplane.frames import Publish, decode
-from fox_shard.backplane.links import Links
+from fox_shard.backplane.links import LOOK, Links
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.deadline import Deadline
 
@@ -28,6 +28,7 @@ class Node:
         self.working = False
         # Names of those whose processes have ended.
         self.ended = set()
+        self.deadline = Deadline()
         self.connects = connects
         self.links = Links(
             name,
@@ -35,7 +36,7 @@ class Node:
             settings=settings.for_attached() if connects else settings,
             incarnation=incarnation,
             new_epoch=lambda: incarnation << 40,
-            deadline=Deadline(),
+            deadline=self.deadline,
             notices=self.notices,
             now=now,
             is_working=lambda *_: self.working,
@@ -179,6 +180,25 @@ def test_one_that_is_waited_for_is_gone_as_soon_as_its_process_has_ended(cluster
     cluster.shard.ended.add(gateway.name)
     cluster.run(HEARTBEAT, without=gateway)
     assert cluster.shard.told[-1] == ("gone", gateway.name)
+
+
+def test_one_whose_connection_breaks_is_gone_at_once_if_its_process_has_ended(cluster):
+    gateway, other = cluster.attach(1), cluster.attach(2)
+    cluster.run(0.5)
+    cluster.shard.ended.add(gateway.name)
+    cluster.shard.told.clear()
+    del cluster.nodes[gateway.name]
+    for one in (gateway, other):
+        cluster.shard.links.connection_lost(one.name, cluster.now)
+    assert cluster.shard.deadline.at <= cluster.now + LOOK
+    cluster.run(LOOK + 0.1)
+    assert cluster.shard.told == [
+        ("broken", gateway.name),
+        ("broken", other.name),
+        ("gone", gateway.name),
+    ]
+    cluster.run(2 * HEARTBEAT)
+    assert cluster.shard.told[3:] == [("opened", other.name)]
 
 
 def test_whoever_speaks_has_not_ended_whatever_is_told(cluster):
