@@ -6,6 +6,7 @@ which says so if no server answers. Sends autobahn's log to standard error. Neve
 autobahn-js sends any option that it is given, but shows reducers no details: see `reducers.cjs`.
 """
 
+import signal
 import socket
 import sys
 from typing import Any
@@ -31,7 +32,10 @@ def run(component: Component, url: str) -> None:
         socket.create_connection((address.hostname, address.port or 80), 20).close()
     except OSError as error:
         sys.exit(f"Cannot connect to {url}: {error.strerror}. Does the server run?")
-    run_components([component], log_level=None)
+    run_components([component], start_loop=False, log_level=None)
+    # While autobahn tries to connect again, its own way of ending at Ctrl-C ends in a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    txaio.config.loop.run_forever()
 
 
 class KeyOptions(types.PublishOptions):

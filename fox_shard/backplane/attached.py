@@ -16,9 +16,18 @@ Running = Callable[[], Collection[str]]
 """Returns the names of all attached gateways whose processes run."""
 
 
+HasEnded = Callable[[str], bool]
+"""Tells whether the process of the attached gateway of that name has ended, for sure."""
+
+
 def none_run() -> Collection[str]:
     """Say that no attached gateway runs: a `Running`."""
     return ()
+
+
+def nobody_knows(name: str) -> bool:
+    """Say that it is not sure that a process has ended: a `HasEnded`."""
+    return False
 
 
 def name_of(number: int) -> str:

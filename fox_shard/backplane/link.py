@@ -595,6 +595,10 @@ class Link:
         """Whether the peer of the open pair has said nothing for `peer_timeout`."""
         return self.open and now - self._last_received > self.settings.peer_timeout
 
+    def is_missed(self, now: float) -> bool:
+        """Whether the peer has said nothing for `heartbeat`, as one that works does not."""
+        return now - self._last_received > self.settings.heartbeat
+
     def tick(self, now: float) -> LinkEvent:
         """Do what is due: a heartbeat, another `Hello`, or the end of a silent peer's pair.
 

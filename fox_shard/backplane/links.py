@@ -15,7 +15,7 @@ until each peer that it connects to has said whether it has.
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
-from fox_shard.backplane.attached import is_attached
+from fox_shard.backplane.attached import HasEnded, is_attached, nobody_knows
 from fox_shard.backplane.frames import VERSION, Batch, Frame, Hello, encode
 from fox_shard.backplane.link import DUE, Link
 from fox_shard.backplane.node import Notice
@@ -25,6 +25,9 @@ from fox_shard.deadline import NEVER, Deadline
 
 EARLY: Final = 0.5
 """How much of a heartbeat before it is due it goes along with another one."""
+
+LOOK: Final = 0.1
+"""Seconds between two looks at whether missed attached gateways have ended."""
 
 IsWorking = Callable[[str, int, float], bool]
 """Tells whether that incarnation of that process is alive and at work, though it says nothing now.
@@ -61,15 +64,18 @@ class Links:
     __slots__ = (
         "_asked_at",
         "_deadline",
+        "_has_ended",
         "_identity",
         "_is_working",
         "_last_turn",
+        "_look_at",
         "_name",
         "_new_epoch",
         "_notices",
         "_on_disowned",
         "_owner",
         "_settings",
+        "_tellable",
         "_to_strangers",
         "by_name",
         "forgotten",
@@ -92,6 +98,7 @@ class Links:
         notices: list[Notice],
         now: float,
         is_working: IsWorking = unknown,
+        has_ended: HasEnded = nobody_knows,
         on_disowned: Callable[[float], None] | None = None,
     ) -> None:
         """name, incarnation, identity, deadline, notices: the process's (see `Link`, `Node`).
@@ -112,6 +119,10 @@ class Links:
         self.incarnation = incarnation
         self._identity = identity
         self._is_working = is_working
+        self._has_ended = has_ended
+        # Attached gateways that were told to run when they came: so their end will be told, too.
+        self._tellable: set[str] = set()
+        self._look_at = now
         self._on_disowned = on_disowned
         self._last_turn = now
         # Seconds in which this process could not listen to anybody, since it began.
@@ -144,11 +155,14 @@ class Links:
         )
         if attached:
             link.lost_at = now
+            if not self._has_ended(peer):
+                self._tellable.add(peer)
         return link
 
     def forget(self, peer: str) -> None:
         """Drop the link to an attached gateway that is gone."""
         del self.by_name[peer]
+        self._tellable.discard(peer)
         self.forgotten.append(peer)
 
     def knocks(self, batch: Batch, gone: int) -> bool:
@@ -263,6 +277,8 @@ class Links:
         if link is not None and link.open:
             link.break_off(now)
             self._broken(link, now)
+            if peer in self._tellable:
+                self._deadline.by(now + LOOK)
 
     def give_up(self, link: Link, now: float) -> None:
         """Take the incarnation of an attached gateway for gone, although it may live."""
@@ -291,12 +307,17 @@ class Links:
 
     # Standstills
 
-    def turn(self, now: float) -> None:
-        """Note that this process makes a turn, which it does at least once per `heartbeat`."""
+    def turn(self, now: float) -> bool:
+        """Note that this process makes a turn, which it does at least once per `heartbeat`.
+
+        Returns whether it has not stood still.
+        """
         gap = now - self._last_turn
         self._last_turn = now
         if gap > self._settings.heartbeat:
             self._stood_still(gap, now)
+            return False
+        return True
 
     def _stood_still(self, gap: float, now: float) -> None:
         """Excuse the silence of others. gap: seconds since the last turn."""
@@ -341,7 +362,10 @@ class Links:
 
     def tick(self, now: float) -> None:
         """Do what is due on all links, and tell the owner of ended pairs and of peers now gone."""
-        self.turn(now)
+        # After a standstill there may be something to read of those that have ended meanwhile.
+        looks = self.turn(now) and now >= self._look_at
+        if looks:
+            self._look_at = now + LOOK
         timeout = self._settings.peer_timeout
         if now > self._asked_at + timeout:
             self._give_up(now)
@@ -349,6 +373,9 @@ class Links:
         if any(link.is_idle(now, due) for link in self.by_name.values()):
             self._beat(now)
         for link in self.by_name.values():
+            if looks and self._is_over(link, now):
+                self.give_up(link, now)
+                continue
             silent = link.is_silent(now)
             gone = link.lost_at is not None and now >= link.lost_at + link.settings.peer_timeout
             if (silent or gone) and self._is_excused(link, now):
@@ -360,6 +387,17 @@ class Links:
             if gone:
                 link.lost_at = None
                 self._owner.peer_gone(link, now)
+
+    def _is_over(self, link: Link, now: float) -> bool:
+        """Whether the peer is missed and will never come back: its process has ended.
+
+        That is known of attached gateways only, which never come again under their names.
+        """
+        return (
+            link.peer in self._tellable
+            and (link.is_missed(now) if link.open else link.lost_at is not None)
+            and self._has_ended(link.peer)
+        )
 
     def _is_excused(self, link: Link, now: float) -> bool:
         """Whether the silent peer works.

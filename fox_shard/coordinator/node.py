@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, final
 
-from fox_shard.backplane.attached import Running, is_attached, none_run
+from fox_shard.backplane.attached import HasEnded, Running, is_attached, nobody_knows, none_run
 from fox_shard.backplane.departures import Departures
 from fox_shard.backplane.frames import Batch, LoginFailed, Publish
 from fox_shard.backplane.link import Link
@@ -60,14 +60,15 @@ class CoordinatorNode:
         stored: Iterable[tuple[bytes, bytes]] = (),
         is_working: IsWorking = unknown,
         running: Running = none_run,
+        has_ended: HasEnded = nobody_knows,
     ) -> None:
         """Load the stored rows, and connect to the shards.
 
         gateways: how many there are, besides attached ones; of others that were there before, only
         the sessions' ends are awaited. realms, sys_interval, metrics_realms, schemas: see
-        `Coordinator`. identity, stored: the
-        store's identity and its rows. is_working: see `Links`. running: tells which attached
-        gateways run. Raises ValueError for a row that this version does not know.
+        `Coordinator`. identity, stored: the store's identity and its rows. is_working, has_ended:
+        see `Links`. running: tells which attached gateways run. Raises ValueError for a row that
+        this version does not know.
         """
         self.name = "coordinator"
         self._gateways = frozenset(f"gateway-{number}" for number in range(gateways))
@@ -106,6 +107,7 @@ class CoordinatorNode:
             notices=self.notices,
             now=now,
             is_working=is_working,
+            has_ended=has_ended,
         )
         # (ticket, gateway, its incarnation, rseq): once the ticket is durable, the gateway may
         # forget its reliable frames up to that rseq.

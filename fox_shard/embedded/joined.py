@@ -21,7 +21,7 @@ from fox_shard.embedded.node_health import health_of
 from fox_shard.embedded.outside import AttachedWires
 from fox_shard.embedded.parts import Health, Parts
 from fox_shard.embedded.shell import JunctionShell
-from fox_shard.runtime.attached_names import running_in
+from fox_shard.runtime.attached_names import ended_in, running_in
 from fox_shard.runtime.client_side import ClientSide, load_functions
 from fox_shard.runtime.coordinator_core import make_coordinator
 from fox_shard.runtime.gateway_core import make_gateway
@@ -78,7 +78,8 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
     terms = link_settings(config, generation, hands_over=True)
     gateway = make_gateway(0, config, terms, new_incarnation(), logins.users, loop.time(), _always)
     incarnations = {name: new_incarnation() for name in ("shard-0", "coordinator")}
-    running, working = running_in(Path(config.run_dir)), _working(config)
+    run_dir, working = Path(config.run_dir), _working(config)
+    running, has_ended = running_in(run_dir), ended_in(run_dir)
     # There may be millions of rows.
     shard = await asyncio.to_thread(
         make_shard,
@@ -90,6 +91,7 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         loop.time(),
         working,
         running,
+        has_ended,
     )
     coordinator = await asyncio.to_thread(
         make_coordinator,
@@ -101,6 +103,7 @@ async def _make_nodes(config: Config, folder: Path, openness: str, undo: AsyncEx
         loop.time(),
         working,
         running,
+        has_ended,
     )
     junction = Junction([gateway, coordinator, shard])
     shell = JunctionShell(

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from fox_shard.backplane.attached import PREFIX, Running
-from fox_shard.runtime.name_lock import held_files
+from fox_shard.backplane.attached import PREFIX, HasEnded, Running
+from fox_shard.runtime.name_lock import held_files, is_free
 
 OLD: Final = 60.0
 """Seconds after which a lock file that nobody holds is not that of a process that just starts."""
@@ -18,6 +18,15 @@ OLD: Final = 60.0
 def running_in(run_dir: Path) -> Running:
     """Return the function that tells which attached gateways run."""
     return lambda: running(run_dir)
+
+
+def ended_in(run_dir: Path) -> HasEnded:
+    """Return the function that tells whether the process of an attached gateway has ended.
+
+    Its lock tells that for sure: a process that is stopped, or starved, holds it as before, in
+    whichever container; and nobody else ever takes a lock of that name.
+    """
+    return lambda name: is_free(run_dir / f"{name}.lock")
 
 
 def running(run_dir: Path) -> frozenset[str]:

@@ -6,7 +6,7 @@ Owns: which setting is which argument. Never: what runs a core (see `shell`).
 from collections.abc import Mapping
 from random import SystemRandom
 
-from fox_shard.backplane.attached import Running, none_run
+from fox_shard.backplane.attached import HasEnded, Running, nobody_knows, none_run
 from fox_shard.backplane.links import IsWorking
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Config
@@ -24,10 +24,11 @@ def make_coordinator(
     now: float,
     is_working: IsWorking,
     running: Running = none_run,
+    has_ended: HasEnded = nobody_knows,
 ) -> CoordinatorNode:
     """Return the coordinator with all that is in its store.
 
-    schemas: see `read_schemas`. now: monotonic seconds. is_working, running: see
+    schemas: see `read_schemas`. now: monotonic seconds. is_working, running, has_ended: see
     `CoordinatorNode`. Raises StoreError.
     """
     with loading("the coordinator"):
@@ -45,4 +46,5 @@ def make_coordinator(
             stored=store.scan(),
             is_working=is_working,
             running=running,
+            has_ended=has_ended,
         )

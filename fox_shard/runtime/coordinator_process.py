@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fox_shard.config import Config
 from fox_shard.datadir import opening
-from fox_shard.runtime.attached_names import running_in
+from fox_shard.runtime.attached_names import ended_in, running_in
 from fox_shard.runtime.coordinator_core import make_coordinator
 from fox_shard.runtime.links import link_settings, new_incarnation
 from fox_shard.runtime.metrics import send_metrics
@@ -50,6 +50,7 @@ async def _coordinator(config: Config, folder: Path, supervisor: Supervisor | No
         loop.time(),
         working(config),
         running_in(run_dir),
+        ended_in(run_dir),
     )
     write_server(run_dir, Server(generation, str(folder), config))
     shards = [f"shard-{shard}" for shard in range(config.shards)]

@@ -56,6 +56,20 @@ def held_files(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if _inode(path) in held]
 
 
+def is_free(path: Path) -> bool:
+    """Whether a process has held the lock file, and nobody does now; False if there is no file.
+
+    The lock is taken for a moment, so nobody may want it just then: its name must be one that is
+    used once.
+    """
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _inode(path: Path) -> str:
     try:
         return str(path.stat().st_ino)

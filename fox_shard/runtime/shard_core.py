@@ -6,7 +6,7 @@ Owns: which setting is which argument. Never: what runs a core (see `shell`).
 import time
 from random import SystemRandom
 
-from fox_shard.backplane.attached import Running, none_run
+from fox_shard.backplane.attached import HasEnded, Running, nobody_knows, none_run
 from fox_shard.backplane.links import IsWorking
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.config import Config
@@ -24,10 +24,11 @@ def make_shard(
     now: float,
     is_working: IsWorking,
     running: Running = none_run,
+    has_ended: HasEnded = nobody_knows,
 ) -> Shard:
     """Return shard `number` with all that is in the store, which takes seconds for many rows.
 
-    now: monotonic seconds. is_working: see `Shard`. running: see `Shard`. Raises StoreError.
+    now: monotonic seconds. is_working, running, has_ended: see `Shard`. Raises StoreError.
     """
     with loading(f"shard-{number}"):
         return Shard(
@@ -48,4 +49,5 @@ def make_shard(
             realm_limits=config.limits,
             is_working=is_working,
             running=running,
+            has_ended=has_ended,
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fox_shard.config import Config
 from fox_shard.datadir import opening
-from fox_shard.runtime.attached_names import running_in
+from fox_shard.runtime.attached_names import ended_in, running_in
 from fox_shard.runtime.links import link_settings, new_incarnation
 from fox_shard.runtime.name_lock import hold_name
 from fox_shard.runtime.processes import end, run_process, working
@@ -32,9 +32,17 @@ async def _shard(number: int, config: Config) -> None:
         number, config, lambda ticket, why: shell.committed(ticket, why)
     )
     terms = link_settings(config, generation)
-    running = running_in(Path(config.run_dir))
+    run_dir = Path(config.run_dir)
     shard = make_shard(
-        number, config, terms, incarnation, opened.store, loop.time(), working(config), running
+        number,
+        config,
+        terms,
+        incarnation,
+        opened.store,
+        loop.time(),
+        working(config),
+        running_in(run_dir),
+        ended_in(run_dir),
     )
     higher = [f"shard-{other}" for other in range(number + 1, config.shards)]
     shell = Shell(

@@ -13,7 +13,7 @@ finished its replay or `peer_timeout` is over; all other frames wait in order.
 from collections.abc import Iterable
 from typing import final
 
-from fox_shard.backplane.attached import Running, none_run
+from fox_shard.backplane.attached import HasEnded, Running, nobody_knows, none_run
 from fox_shard.backplane.frames import (
     Batch,
     StoreFailure,
@@ -143,6 +143,7 @@ class Shard:
         realm_limits: RealmLimits = REALM_LIMITS,
         is_working: IsWorking = unknown,
         running: Running = none_run,
+        has_ended: HasEnded = nobody_knows,
         turn_units: int = TURN_UNITS,
     ) -> None:
         """number: 0..shards-1. gateways: how many there are. rng: for epochs and random callees.
@@ -151,8 +152,8 @@ class Shard:
         patched or reduced key. now: monotonic seconds; wall: seconds since 1970. identity: of the
         store; 0: it ends with the incarnation. rows: (key, value) of the store, in the order of
         keys. realms: the configured ones. realm_limits: of those without limits of their own.
-        is_working: see `Links`. running: tells which attached gateways run. turn_units: the budget
-        of a turn.
+        is_working, has_ended: see `Links`. running: tells which attached gateways run. turn_units:
+        the budget of a turn.
         Raises ValueError for a row that this version cannot read.
         """
         self.number = number
@@ -171,6 +172,7 @@ class Shard:
             notices=self.notices,
             now=now,
             is_working=is_working,
+            has_ended=has_ended,
         )
         self.journal = Journal(
             self.deadline, self._committed, self._commit_failed, self._store_failure

@@ -308,10 +308,8 @@ def _check_presence(
     become_quiet(world)
 
 
-def a_slow_attached_gateway(seed: int) -> None:
-    """An attached gateway that stands still holds others back for a bounded time, and no longer."""
-    rng = Random(f"slow {seed}")
-    world = World(seed, gateways=2, shards=rng.choice((1, 3)), credit=rng.choice((20_000, 8 << 20)))
+def _crowded(world: World, rng: Random) -> tuple[Run, list[RecordingClient], Visitors]:
+    """Return a run with subscribers everywhere, also at attached gateways, and two publishers."""
     run = Run(world)
     run.smooth = False
     publishers: list[RecordingClient] = [run.wamp(0), run.mqtt(1)]
@@ -328,17 +326,45 @@ def a_slow_attached_gateway(seed: int) -> None:
     for _ in range(rng.choice((1, 3))):
         visitors.attach()
     world.run(1)
+    return run, publishers, visitors
+
+
+def _check_waits(world: World, publishers: list[RecordingClient], limit: float) -> None:
+    """Check that no acknowledgement took that long."""
+    for publisher in publishers:
+        for sent in publisher.sent:
+            took = (sent.answers[0] if sent.answers else world.now) - sent.at
+            waited = f"{publisher.name}'s {sent.number} waited for {took:.1f} s"
+            world.check(not sent.acknowledge or took < limit, waited)
+
+
+def a_slow_attached_gateway(seed: int) -> None:
+    """An attached gateway that stands still holds others back for a bounded time, and no longer."""
+    rng = Random(f"slow {seed}")
+    world = World(seed, gateways=2, shards=rng.choice((1, 3)), credit=rng.choice((20_000, 8 << 20)))
+    run, publishers, visitors = _crowded(world, rng)
     for number in visitors.here:
         name = world.gateway_name(number)
         world.pause(name, rng.choice(STANDSTILLS), busy=rng.random() < 0.5)
     run.interleave([publishing(run, one, 60) for one in publishers], 0.1)
     world.run(max(STANDSTILLS))
     limit = 2 * world.terms.attached_timeout + 2 * world.terms.heartbeat
-    for publisher in publishers:
-        for sent in publisher.sent:
-            took = (sent.answers[0] if sent.answers else world.now) - sent.at
-            waited = f"{publisher.name}'s {sent.number} waited for {took:.1f} s"
-            world.check(not sent.acknowledge or took < limit, waited)
+    _check_waits(world, publishers, limit)
+    _settle_down(run)
+    run.end()
+    _all_go(run, visitors)
+
+
+def killed_attached_gateways(seed: int) -> None:
+    """Attached gateways that are killed hold others back for a moment, and no longer."""
+    rng = Random(f"killed {seed}")
+    world = World(seed, gateways=2, shards=rng.choice((1, 3)))
+    run, publishers, visitors = _crowded(world, rng)
+    kills: list[Action] = [visitors.kill_one for _ in visitors.here]
+    run.interleave([*(publishing(run, one, 60) for one in publishers), kills], 0.1)
+    world.run(3 * world.terms.heartbeat)
+    # The connections break at once.
+    _check_waits(world, publishers, world.terms.heartbeat)
     _settle_down(run)
     run.end()
     _all_go(run, visitors)

@@ -124,6 +124,7 @@ PROGRAMS: Final[Scenarios] = (
 ATTACHED: Final[Scenarios] = (
     attached_scenarios.attached_gateways_under_load,
     attached_scenarios.a_slow_attached_gateway,
+    attached_scenarios.killed_attached_gateways,
 )
 """Attached gateways."""
 

@@ -287,6 +287,7 @@ class World:
                 realms=self.realms,
                 is_working=self._is_working,
                 running=self._running,
+                has_ended=lambda name: name not in self.nodes,
                 turn_units=self._turn_units,
             )
         else:
@@ -303,6 +304,7 @@ class World:
                 stored=disk.scan(),
                 is_working=self._is_working,
                 running=self._running,
+                has_ended=lambda name: name not in self.nodes,
             )
         self.note(f"{name} starts")
         node = self.nodes[name]

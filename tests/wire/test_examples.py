@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import socket
 import sys
+from contextlib import closing
 
 import pytest
 from cluster import ROOT
@@ -161,6 +163,22 @@ def test_without_a_server_a_program_says_so_in_a_sentence(arguments):
     out, err, code = ended(Program(command, of_script()))
     assert (out, code) == ("", 1)
     assert re.fullmatch(rf"Cannot connect to .*127\.0\.0\.1:{port}.*: Connection refused\..*", err)
+
+
+@pytest.mark.parametrize("arguments", [("lock", "store"), ("word_count", "watch")], ids=" ".join)
+def test_ctrl_c_ends_a_program_that_tries_to_connect_again(arguments):
+    name, *rest = arguments
+    with closing(socket.create_server(("127.0.0.1", 0))) as nobody:
+        nobody.settimeout(PATIENCE)
+        url = f"ws://127.0.0.1:{nobody.getsockname()[1]}/ws"
+        command = [sys.executable, EXAMPLES / f"{name}.py", "--url", url, *rest]
+        with Program(command, of_script()) as program:
+            for _ in range(3):  # whether anybody answers; and the program's own attempts
+                nobody.accept()[0].close()
+            program.signal(signal.SIGINT)
+            code, out, err = program.end()
+    assert (code, out) == (-signal.SIGINT, "")
+    assert "Traceback" not in err
 
 
 def test_every_example_tells_how_to_run_it():

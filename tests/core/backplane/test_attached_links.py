@@ -8,12 +8,12 @@ from msgspec import structs
 
 from fox_shard.backplane.attached import is_attached, name_of
 from fox_shard.backplane.frames import Publish, decode
-from fox_shard.backplane.links import Links
+from fox_shard.backplane.links import LOOK, Links
 from fox_shard.backplane.terms import LinkSettings
 from fox_shard.deadline import Deadline
 
 SETTINGS = LinkSettings(shards=1, attached_gateways=2)
-TIMEOUT = SETTINGS.attached_timeout
+TIMEOUT, HEARTBEAT = SETTINGS.attached_timeout, SETTINGS.heartbeat
 
 
 class Node:
@@ -26,6 +26,9 @@ class Node:
         # Of the reliable frames that it has handled.
         self.numbers = []
         self.working = False
+        # Names of those whose processes have ended.
+        self.ended = set()
+        self.deadline = Deadline()
         self.connects = connects
         self.links = Links(
             name,
@@ -33,10 +36,11 @@ class Node:
             settings=settings.for_attached() if connects else settings,
             incarnation=incarnation,
             new_epoch=lambda: incarnation << 40,
-            deadline=Deadline(),
+            deadline=self.deadline,
             notices=self.notices,
             now=now,
             is_working=lambda *_: self.working,
+            has_ended=lambda name: name in self.ended,
             on_disowned=self.disowned if connects else None,
         )
         if connects:
@@ -154,6 +158,79 @@ def test_a_silent_attached_gateway_is_gone_after_a_time_of_its_own(cluster):
     cluster.run(2 * TIMEOUT + 1, without=gateway)
     assert cluster.shard.told == [("broken", gateway.name), ("gone", gateway.name)]
     assert 2 * SETTINGS.peer_timeout > 2 * TIMEOUT
+
+
+def test_one_whose_process_has_ended_is_gone_as_soon_as_it_is_missed(cluster):
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    cluster.shard.told.clear()
+    cluster.shard.ended.add(gateway.name)
+    cluster.run(2 * HEARTBEAT + 0.1, without=gateway)
+    assert cluster.shard.told == [("broken", gateway.name), ("gone", gateway.name)]
+    cluster.run(3 * TIMEOUT, without=gateway)
+    assert len(cluster.shard.told) == 2
+    assert 2 * HEARTBEAT + 0.1 < TIMEOUT
+
+
+def test_one_that_is_waited_for_is_gone_as_soon_as_its_process_has_ended(cluster):
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    cluster.run(TIMEOUT + 0.5, without=gateway)
+    assert cluster.shard.told[-1] == ("broken", gateway.name)
+    cluster.shard.ended.add(gateway.name)
+    cluster.run(HEARTBEAT, without=gateway)
+    assert cluster.shard.told[-1] == ("gone", gateway.name)
+
+
+def test_one_whose_connection_breaks_is_gone_at_once_if_its_process_has_ended(cluster):
+    gateway, other = cluster.attach(1), cluster.attach(2)
+    cluster.run(0.5)
+    cluster.shard.ended.add(gateway.name)
+    cluster.shard.told.clear()
+    del cluster.nodes[gateway.name]
+    for one in (gateway, other):
+        cluster.shard.links.connection_lost(one.name, cluster.now)
+    assert cluster.shard.deadline.at <= cluster.now + LOOK
+    cluster.run(LOOK + 0.1)
+    assert cluster.shard.told == [
+        ("broken", gateway.name),
+        ("broken", other.name),
+        ("gone", gateway.name),
+    ]
+    cluster.run(2 * HEARTBEAT)
+    assert cluster.shard.told[3:] == [("opened", other.name)]
+
+
+def test_whoever_speaks_has_not_ended_whatever_is_told(cluster):
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    cluster.shard.ended.add(gateway.name)
+    cluster.run(10)
+    assert cluster.shard.told == [("opened", gateway.name)]
+
+
+def test_nothing_is_believed_of_one_that_was_told_to_have_ended_when_it_came(cluster):
+    """Its lock is none that this process can see."""
+    cluster.shard.ended.add(name_of(1))
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    cluster.run(TIMEOUT - 0.5, without=gateway)
+    assert cluster.shard.told == [("opened", gateway.name)]
+
+
+def test_what_one_has_sent_before_its_end_is_read_by_a_shard_that_stood_still(cluster):
+    gateway = cluster.attach(1)
+    cluster.run(0.5)
+    gateway.links.by_name["shard-0"].send_reliable(publish(1))
+    cluster.run(0.1, without=cluster.shard)
+    del cluster.nodes[gateway.name]
+    cluster.shard.ended.add(gateway.name)
+    cluster.shard.told.clear()
+    cluster.run(20, without=cluster.shard)
+    cluster.run(0.1)
+    assert (cluster.shard.numbers, cluster.shard.told) == ([1], [])
+    cluster.run(2 * HEARTBEAT)
+    assert cluster.shard.told == [("broken", gateway.name), ("gone", gateway.name)]
 
 
 def test_that_it_works_is_no_excuse_for_an_attached_gateway(cluster):

@@ -11,7 +11,7 @@ from fox_shard.backplane.attached import name_of
 from fox_shard.backplane.frames import VERSION
 from fox_shard.config import Address, Config, Listener, UnixPath
 from fox_shard.runtime.attached import leave_place, take_place
-from fox_shard.runtime.attached_names import OLD, clear_away, running
+from fox_shard.runtime.attached_names import OLD, clear_away, ended_in, running
 from fox_shard.runtime.server_file import NAME, AttachError, Server, read_server, write_server
 
 SERVER = Server(
@@ -85,3 +85,38 @@ def test_what_a_killed_one_has_left_is_cleared_away(tmp_path):
 def test_the_file_can_be_read_by_people(tmp_path):
     write_server(tmp_path, SERVER)
     assert json.decode((tmp_path / NAME).read_bytes())["server"]["config"]["shards"] == 3
+
+
+def test_one_has_ended_when_its_lock_is_free(tmp_path):
+    """However often others look, who hold the lock for a moment."""
+    write_server(tmp_path, SERVER)
+    place = take_place(tmp_path, {})
+    name, has_ended = f"gateway-{place.number}", ended_in(tmp_path)
+    assert [has_ended(name) for _ in range(3)] == [False] * 3
+    with (tmp_path / f"{name}.lock").open() as looking:
+        place.lock.close()
+        fcntl.flock(looking, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        assert has_ended(name)
+    assert has_ended(name)
+
+
+def test_a_missing_lock_tells_nothing(tmp_path):
+    """Somebody may have cleaned up while the gateway runs."""
+    write_server(tmp_path, SERVER)
+    place = take_place(tmp_path, {})
+    name = f"gateway-{place.number}"
+    (tmp_path / f"{name}.lock").unlink()
+    assert not ended_in(tmp_path)(name)
+    assert not ended_in(tmp_path)(name_of(9))
+    place.lock.close()
+
+
+def test_a_child_that_was_forked_holds_the_lock_of_its_parent(tmp_path):
+    """It may go on with the parent's sockets, so that nothing is sure."""
+    write_server(tmp_path, SERVER)
+    place = take_place(tmp_path, {})
+    inherited = os.dup(place.lock.fileno())  # as fork does
+    place.lock.close()
+    assert not ended_in(tmp_path)(f"gateway-{place.number}")
+    os.close(inherited)
+    assert ended_in(tmp_path)(f"gateway-{place.number}")
