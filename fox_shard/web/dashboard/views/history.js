@@ -67,6 +67,10 @@ export function History() {
     </form>
     <${Problem} error=${error} />
     ${shown && html`<p class="quiet" role="status">${number(shown.events.length)} events${shown.more ? ", the latest; there are earlier ones" : ""}.</p>`}
+    ${!shown && !error && !query.topic && html`
+      <${Empty} title="Nothing was read yet.">
+        <p>Name a topic, or a pattern such as <code>home.#</code>, and press Read: you see its recorded events, the latest first.</p>
+      <//>`}
     <div class="split">
       ${shown?.events.length > 0 && html`
         <div class="stack">

@@ -54,6 +54,7 @@ export function Keys() {
         : (found ?? tree)?.error ? null : html`<${Nothing} wanted=${wanted} loading=${!session || (found ?? tree)?.more !== false && !rows.length && turn === 0} make=${() => setMaking(true)} />`}
       ${query.topic !== undefined && html`<${KeyDetails} key=${query.topic} topic=${query.topic} changed=${() => tree?.refresh()} close=${() => note(wanted ? { search: wanted } : {})} />`}
     </div>
+    ${!wanted && rows.length > 0 && rows.every(({ topic }) => /^\$SYS(\.|$)/.test(topic)) && html`<${Nothing} make=${() => setMaking(true)} />`}
     ${making && html`<${NewKey} onClose=${() => setMaking(false)} made=${(topic) => {
       setMaking(false);
       tree?.refresh().then(() => tree.reveal(topic));
@@ -67,7 +68,7 @@ function Nothing({ wanted, loading, make }) {
     return html`<${Empty} title="No key matches."><p>Search for a part of a topic, or for a pattern: <code>*</code> is one component, a last <code>#</code> any number.</p><//>`;
   }
   return html`
-    <${Empty} title="There are no keys yet.">
+    <${Empty} title="There are no keys of clients yet.">
       <p>A message that is published with <code>retain</code> stays as its topic's key. <button class="link" onClick=${make}>Make one here</button>, or:</p>
       <pre>fox put home.kitchen.lamp on{"\n"}mosquitto_pub -t home/kitchen/lamp -m on -r</pre>
     <//>`;
