@@ -252,6 +252,18 @@ def test_a_hundred_thousand_keys_are_scrolled_and_searched(filled, visit):
     expect(page.get_by_role("status").filter(has_text="100 found.")).to_be_visible()
 
 
+def test_a_server_without_keys_says_how_to_make_one(browser, tmp_path):
+    with WebCluster(gateways=1, shards=1, config=write_config(tmp_path, "")) as empty:
+        page = browser.open(f"{empty.origin}/#/keys")
+        expect(page.get_by_text("There are no keys of clients yet.")).to_be_visible()
+        expect(page.locator(".empty pre")).to_have_text(
+            "fox put home.kitchen.lamp on\nmosquitto_pub -t home/kitchen/lamp -m on -r"
+        )
+        page.get_by_role("button", name="Make one here").click()
+        expect(page.get_by_role("dialog")).to_contain_text("New key")
+        browser.close_pages()
+
+
 def test_a_key_is_made_watched_compared_and_erased(cluster, visit):
     page = visit("keys")
     page.get_by_role("button", name="New key…").click()

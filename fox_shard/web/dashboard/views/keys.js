@@ -70,7 +70,7 @@ function Nothing({ wanted, loading, make }) {
   return html`
     <${Empty} title="There are no keys of clients yet.">
       <p>A message that is published with <code>retain</code> stays as its topic's key. <button class="link" onClick=${make}>Make one here</button>, or:</p>
-      <pre>fox put home.kitchen.lamp on{"\n"}mosquitto_pub -t home/kitchen/lamp -m on -r</pre>
+      <pre>fox put home.kitchen.lamp on${"\n"}mosquitto_pub -t home/kitchen/lamp -m on -r</pre>
     <//>`;
 }
 
