@@ -20,11 +20,11 @@ function useWidth() {
   return [ref, width];
 }
 
-/** The least round number that is not less: 1, 2, 4, 5 or 8 times a power of ten, or of 1024 for bytes. */
+/** The least round number that is not less: 1, 2, 4, 6 or 8 times a power of ten, or of 1024 for bytes. */
 function roundUp(value, binary) {
   const base = binary ? 1024 ** Math.floor(Math.log(value) / Math.log(1024)) : 1;
   const power = 10 ** Math.floor(Math.log10(value / base));
-  return base * power * [1, 2, 4, 5, 8, 10].find((factor) => factor * power * base >= value * 0.999999);
+  return base * power * [1, 2, 4, 6, 8, 10].find((factor) => factor * power * base >= value * 0.999999);
 }
 
 /** How long the lines are: as long as there are points. */
