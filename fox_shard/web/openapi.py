@@ -38,13 +38,20 @@ PROBLEM: Final = {
 _CODE: Final = re.compile("`([^`]+)`")
 
 _STYLE: Final = """
-:root { color-scheme: light dark }
+:root { color-scheme: light dark; --line: light-dark(#dde1e7, #2a313c);
+  --quiet: light-dark(#555f6e, #a3adbb); --surface: light-dark(#fff, #161a21);
+  --accent: light-dark(#b83a0b, #fb923c);
+  background: light-dark(#f5f6f8, #0e1116); color: light-dark(#171b22, #e7eaef) }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.05rem; margin: 0 0 .4rem; overflow-wrap: anywhere }
+p { margin: .4rem 0 } p + section { margin-top: 1rem } a { color: var(--accent) } .quiet { color: var(--quiet) }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em }
-pre { overflow-x: auto; padding: .75rem; border: 1px solid #8886; border-radius: .4rem }
-h2 code { background: #8883; border-radius: .3rem; padding: .1rem .4rem }
-table { border-collapse: collapse } td, th { text-align: left; padding: .2rem 1rem .2rem 0 }
-td, th { vertical-align: top }
+section { background: var(--surface); border: 1px solid var(--line); border-radius: .6rem;
+  padding: 1rem 1.1rem; margin: 0 0 1rem; overflow-x: auto }
+pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: .4rem }
+table { border-collapse: collapse; margin: .6rem 0 }
+td, th { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0 }
+th { color: var(--quiet); font-weight: 500 }
 """
 
 
@@ -83,8 +90,9 @@ def page(root: str = "") -> str:
         "<!doctype html><html lang=en><head><meta charset=utf-8>",
         '<meta name=viewport content="width=device-width"><title>fox-shard over HTTP</title>',
         f"<style>{_STYLE}</style></head><body><h1>fox-shard {escape(__version__)} over HTTP</h1>",
-        '<p>The same as <a href="openapi.json">OpenAPI</a>. Users log in by the header '
-        "<code>Authorization</code>: Basic or Bearer. Errors are problem details (RFC 9457).</p>",
+        '<p class=quiet>The same as <a href="openapi.json">OpenAPI</a>. Users log in by the header '
+        "<code>Authorization</code>: Basic or Bearer. Errors are problem details (RFC 9457). "
+        'The <a href="../">dashboard</a> shows the server.</p>',
     ]
     components = description()["components"]["schemas"]
     parts += [_shown(one, root, components) for one in OPERATIONS]
@@ -93,7 +101,7 @@ def page(root: str = "") -> str:
 
 def _shown(one: Operation, root: str, components: dict[str, Any]) -> str:
     path = escape(root + one.path)
-    text = [f"<h2><code>{one.method} {path}</code></h2><p>{_prose(one.about)}</p>"]
+    text = [f"<section><h2><code>{one.method} {path}</code></h2><p>{_prose(one.about)}</p>"]
     if one.parameters:
         rows = (
             f"<tr><td><code>{escape(each.name)}</code><td>{each.in_}"
@@ -107,7 +115,7 @@ def _shown(one: Operation, root: str, components: dict[str, Any]) -> str:
             text.append(f"<details><summary>{name}</summary><pre>{escape(shown)}</pre></details>")
         elif kind is not None:
             text.append(f"<p>{name}: JSON.</p>")
-    text.append(f"<p>Errors: {', '.join(map(str, one.problems))}.</p>")
+    text.append(f"<p class=quiet>Errors: {', '.join(map(str, one.problems))}.</p></section>")
     return "".join(text)
 
 

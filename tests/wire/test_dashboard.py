@@ -525,6 +525,14 @@ def test_a_view_has_no_serious_findings_and_fits_on_a_phone(filled, visit, view)
         assert overflow(page) <= 0
 
 
+def test_the_description_of_http_has_no_serious_findings_and_fits_on_a_phone(cluster, browser):
+    for scheme, viewport in (("light", DESKTOP), ("dark", PHONE)):
+        page = browser.open(f"{cluster.origin}/api/docs", viewport=viewport, scheme=scheme)
+        assert findings(page) == []
+        assert overflow(page) <= 0
+    browser.close_pages()
+
+
 def test_the_menu_of_a_phone_leads_to_the_views(cluster, visit):
     page = visit("overview", viewport=PHONE)
     page.get_by_role("button", name="Menu").click()
