@@ -44,7 +44,8 @@ _STYLE: Final = """
   background: light-dark(#f5f6f8, #0e1116); color: light-dark(#171b22, #e7eaef) }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.5rem } h2 { font-size: 1.05rem; margin: 0 0 .4rem; overflow-wrap: anywhere }
-p { margin: .4rem 0 } p + section { margin-top: 1rem } a { color: var(--accent) } .quiet { color: var(--quiet) }
+p { margin: .4rem 0 } p + section { margin-top: 1rem }
+a { color: var(--accent) } .quiet { color: var(--quiet) }
 code, pre { font-family: ui-monospace, monospace; font-size: .9em }
 section { background: var(--surface); border: 1px solid var(--line); border-radius: .6rem;
   padding: 1rem 1.1rem; margin: 0 0 1rem; overflow-x: auto }
