@@ -375,18 +375,22 @@ class Links:
         for link in self.by_name.values():
             if looks and self._is_over(link, now):
                 self.give_up(link, now)
-                continue
-            silent = link.is_silent(now)
-            gone = link.lost_at is not None and now >= link.lost_at + link.settings.peer_timeout
-            if (silent or gone) and self._is_excused(link, now):
-                # It is asked again in a second.
-                link.excuse(self._settings.heartbeat, now)
-                gone = False
-            if link.tick(now) is LinkEvent.BROKEN:
-                self._broken(link, now)
-            if gone:
-                link.lost_at = None
-                self._owner.peer_gone(link, now)
+            else:
+                self._tick(link, now)
+
+    def _tick(self, link: Link, now: float) -> None:
+        """Do what is due on one link."""
+        silent = link.is_silent(now)
+        gone = link.lost_at is not None and now >= link.lost_at + link.settings.peer_timeout
+        if (silent or gone) and self._is_excused(link, now):
+            # It is asked again in a second.
+            link.excuse(self._settings.heartbeat, now)
+            gone = False
+        if link.tick(now) is LinkEvent.BROKEN:
+            self._broken(link, now)
+        if gone:
+            link.lost_at = None
+            self._owner.peer_gone(link, now)
 
     def _is_over(self, link: Link, now: float) -> bool:
         """Whether the peer is missed and will never come back: its process has ended.
