@@ -367,7 +367,7 @@ class ClientCore:
             raise ValueError(
                 f"a message has at most {self.longest} bytes (gateway.max_message_size)"
             )
-        return Send(data, ticket)
+        return Send(data, ticket, is_goodbye=message[0] == wamp.GOODBYE)
 
     def _number(self) -> int:
         self._next_request += 1

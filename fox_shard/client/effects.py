@@ -15,10 +15,14 @@ from fox_shard.client.login import Attempt
 
 
 class Send(Struct, frozen=True):
-    """Send a message. ticket: to be told when it is sent, if anybody waits for that; else 0."""
+    """Send a message. ticket: to be told when it is sent, if anybody waits for that; else 0.
+
+    is_goodbye: nobody misses it if the router has gone meanwhile.
+    """
 
     data: bytes
     ticket: int = 0
+    is_goodbye: bool = False
 
 
 class Hangup(Struct, frozen=True):

@@ -242,8 +242,10 @@ class Engine:
 
     def _forget_unsent(self) -> None:
         """Forget what was not sent: nothing of an old session may be sent in a new one."""
-        if self._outgoing:
-            _log.warning("%d messages were not sent any more.", len(self._outgoing))
+        unsent = sum(not sent.is_goodbye for sent in self._outgoing)
+        if unsent:
+            messages = "message was" if unsent == 1 else "messages were"
+            _log.warning("%d %s not sent any more.", unsent, messages)
         while self._outgoing:
             sent = self._outgoing.popleft()
             self._count_sent(sent)

@@ -137,6 +137,20 @@ def test_what_was_not_sent_in_its_session_is_not_sent_later(caplog):
     play()
 
 
+def test_an_answer_to_goodbye_that_the_router_does_not_wait_for_is_not_missed(caplog):
+    @with_router
+    async def play(router, realm, line):
+        line.free.clear()
+        line.says(GOODBYE, {}, "wamp.close.system_shutdown")
+        await asyncio.sleep(0)
+        line.cut()
+        await router.joined(2)
+        assert "system_shutdown" in caplog.text
+        assert "not sent any more" not in caplog.text
+
+    play()
+
+
 @with_router
 async def test_a_program_waits_while_much_is_to_be_sent(router, realm, line):
     line.free.clear()
