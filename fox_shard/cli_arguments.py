@@ -93,8 +93,10 @@ def check_command(parser: Parser, given: Sequence[str]) -> None:
     """End with a sentence if there is no command of that name, or none is named."""
     if not given:
         parser.exit(2, HELP)
-    if given[0].startswith("-") or given[0] in parser.names:
+    if given[0] in (*parser.names, "-h", "--help", "--version"):
         return
+    if given[0].startswith("-"):
+        parser.error(f"Options stand behind the command: fox COMMAND {given[0]} …")
     near = get_close_matches(given[0], parser.names, 1)
     hint = f" Did you mean `fox {near[0]}`?" if near else ""
     parser.error(f"There is no command {given[0]!r}.{hint}")

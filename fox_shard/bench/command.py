@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Final, final
 
 import msgspec
@@ -30,7 +31,7 @@ from fox_shard.bench.loads import (
 )
 from fox_shard.bench.measured import Measured, sentences
 from fox_shard.bench.wamp import WampClient, connect_wamp
-from fox_shard.client import CannotConnect, Failure, Refused
+from fox_shard.client import CannotConnect, Failure, Refused, Unreachable
 from fox_shard.client.tls import Tls
 from fox_shard.config import Config, ConfigError
 from fox_shard.remote.connecting import (
@@ -39,9 +40,11 @@ from fox_shard.remote.connecting import (
     NO,
     UNAVAILABLE,
     Given,
+    comes_from,
     password_of,
     target_of,
     tell,
+    token_in,
 )
 
 MQTT: Final = ("mqtt://", "mqtts://")
@@ -61,8 +64,7 @@ def run_bench(options: argparse.Namespace, config: Config) -> int:
         try:
             measured = runner.run(_Command(options, load).run())
         except CannotConnect as error:
-            says = f" The address comes from {options.source}." if options.source else ""
-            tell(f"{error}{says} Does the server run?")
+            tell(f"{error}{comes_from(options.source)} Does the server run?")
             return UNAVAILABLE
         except Failure as error:
             tell(error.sentence)
@@ -113,8 +115,12 @@ def _wamp(
 
 def _mqtt(options: argparse.Namespace, config: Config, tls: Tls) -> Connect:
     """Return what connects MQTT clients. Raises ConfigError."""
+    if options.auth not in (None, "ticket"):
+        raise ConfigError(
+            f"MQTT clients send the password itself: --auth is ticket for them, not {options.auth}."
+        )
     try:
-        from fox_shard.bench.mqtt import MqttTarget, connect_mqtt
+        from fox_shard.bench.mqtt import MqttTarget, connect_mqtt, place_of
     except ModuleNotFoundError as error:
         raise ConfigError("MQTT clients need paho-mqtt: pip install 'fox-shard[bench]'.") from error
     url = options.url or ""
@@ -127,10 +133,30 @@ def _mqtt(options: argparse.Namespace, config: Config, tls: Tls) -> Connect:
         url = f"mqtt://{f'[{host}]' if ':' in host else host}:{config.gateway.mqtt.port}"
     elif not url.startswith(MQTT):
         raise ConfigError(f"{url} is no address of MQTT clients (mqtt://…, mqtts://…).")
-    password = password_of(options.user) if options.user is not None else None
-    target = MqttTarget(url, options.user, password, tls)
+    try:
+        place_of(url)
+    except Unreachable as error:
+        raise ConfigError(f"{error}{comes_from(options.source)}") from error
+    target = MqttTarget(url, *_login_of(options, config), tls)
     window = getattr(options, "window", 20)
     return lambda: connect_mqtt(target, f"fox-bench-{secrets.token_hex(6)}", window)
+
+
+def _login_of(options: argparse.Namespace, config: Config) -> tuple[str | None, str | None]:
+    """Return user name and password of MQTT clients. Raises ConfigError.
+
+    A realm that is not that of all MQTT clients follows the user name; a token takes the place of
+    a password.
+    """
+    user, password = options.user, None
+    if options.token_file is not None:
+        password = token_in(Path(options.token_file))
+    elif user is not None:
+        password = password_of(user)
+    if options.realm not in (None, "", config.mqtt.realm):
+        user = f"{user or ''}@{options.realm}"
+    # MQTT has no password without a user name.
+    return ("" if user is None and password is not None else user), password
 
 
 @final

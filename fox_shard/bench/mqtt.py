@@ -80,7 +80,7 @@ class MqttClient:
     async def connect(self) -> None:
         """Connect. Raises Unreachable."""
         try:
-            self._paho.connect(*_place_of(self._url), KEEP_ALIVE)
+            self._paho.connect(*place_of(self._url), KEEP_ALIVE)
         except OSError as error:
             raise unreachable(self._url, error) from error
         self._look_after()
@@ -228,7 +228,7 @@ class MqttClient:
         self._arrived(args)
 
 
-def _place_of(url: str) -> tuple[str, int]:
+def place_of(url: str) -> tuple[str, int]:
     """Return host and port. Raises Unreachable."""
     try:
         address = urlsplit(url)

@@ -204,8 +204,12 @@ def uri_of(url: str) -> WebSocketURI:
     try:
         return parse_uri(AT_PATH if url.startswith(UNIX) else url)
     except (InvalidURI, ValueError):  # ValueError: a port beyond 65535, [ without ]
+        meant = ""
+        if url.startswith(("http://", "https://")):
+            # The HTTP server has a WebSocket, too.
+            meant = f" Did you mean ws{url.removeprefix('http').rstrip('/')}/ws?"
         raise Unreachable(
-            f"{url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path)."
+            f"{url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path).{meant}"
         ) from None
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from fox_shard.client import CannotConnect, Failure, Refused, Session
+from fox_shard.client import CannotConnect, Failure, Refused, Session, Unreachable
 from fox_shard.client.address import url_of
+from fox_shard.client.connection import uri_of
 from fox_shard.client.login import TICKET, Certificate, Login, Token
 from fox_shard.client.password import SCRAM, WAMP_CRA, WAMP_SCRAM, Password, login_at
 from fox_shard.client.tls import SYSTEM, Tls
@@ -71,10 +72,14 @@ def target_of(
 ) -> Target:
     """Return the target; the configuration stands in for what is None. Raises ConfigError.
 
-    given: whose password is asked for, unless FOX_PASSWORD has it; nobody: whoever has shown the
-    certificate, if there is one.
+    source: who says `url`. given: whose password is asked for, unless FOX_PASSWORD has it; nobody:
+    whoever has shown the certificate, if there is one.
     """
     address = url or _configured(config)
+    try:
+        uri_of(address)
+    except Unreachable as error:
+        raise ConfigError(f"{error}{comes_from(source)}") from error
     return Target(
         address,
         realm or config.mqtt.realm,
@@ -84,11 +89,16 @@ def target_of(
     )
 
 
+def comes_from(source: str) -> str:
+    """Return a sentence, behind others, that says who has told the address, if anybody has."""
+    return f" The address comes from {source}." if source else ""
+
+
 def _login(url: str, given: Given, tls: Tls) -> Login | None:
     if given.auth is not None and given.auth not in AUTH:
         raise ConfigError(f"{given.auth!r} is none of {', '.join(AUTH)} (--auth).")
     if given.token_file is not None:
-        return Token(_token_of(Path(given.token_file)), given.user)
+        return Token(token_in(Path(given.token_file)), given.user)
     if given.user is None:
         return Certificate() if tls.certificate else None
     password = password_of(given.user)
@@ -97,7 +107,8 @@ def _login(url: str, given: Given, tls: Tls) -> Login | None:
     return Password(given.user, password, METHODS[given.auth], trusting=True)
 
 
-def _token_of(path: Path) -> str:
+def token_in(path: Path) -> str:
+    """Return the token in a file. Raises ConfigError."""
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -127,8 +138,7 @@ def visit(target: Target, command: Callable[[Session], int]) -> int:
         ) as session:
             return command(session)
     except CannotConnect as error:
-        says = f" The address comes from {target.source}." if target.source else ""
-        tell(f"{error}{says} Does the server run?")
+        tell(f"{error}{comes_from(target.source)} Does the server run?")
         return UNAVAILABLE
     except Failure as error:
         tell(error.sentence)

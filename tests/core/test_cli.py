@@ -259,6 +259,25 @@ def test_a_command_that_finds_no_server_says_where_the_address_comes_from(
     assert asked[0].startswith(source)
 
 
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("http://127.0.0.1:8088", " Did you mean ws://127.0.0.1:8088/ws?"),
+        ("https://example.com/fox/", " Did you mean wss://example.com/fox/ws?"),
+        ("127.0.0.1:8080", ""),
+        ("mqtt://127.0.0.1", ""),
+        ("ws://a:99999/ws", ""),
+    ],
+)
+def test_an_address_that_is_none_is_a_mistake(url, hint, capsys, monkeypatch):
+    assert main(["pub", "a.b", "1", "--url", url]) == 2
+    sentence = f"fox: {url!r} is not the address of a WebSocket (ws://…, wss://… or unix:/path)."
+    assert capsys.readouterr().err == f"{sentence}{hint} The address comes from --url.\n"
+    monkeypatch.setenv("FOX_URL", url)
+    assert main(["pub", "a.b", "1"]) == 2
+    assert capsys.readouterr().err.endswith(" The address comes from FOX_URL.\n")
+
+
 def test_help_names_each_command_once_in_groups(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
@@ -317,6 +336,7 @@ def test_the_configuration_and_the_version_are_printed_as_json(folder, capsys):
     [
         (["tabels"], "fox: There is no command 'tabels'. Did you mean `fox tables`?"),
         (["zzzz"], "fox: There is no command 'zzzz'."),
+        (["--realm", "r", "keys"], "fox: Options stand behind the command: fox COMMAND --realm …"),
         (["put"], "fox put: the following arguments are required: TOPIC"),
         (["tables", "shw"], "fox tables: argument ACTION: invalid choice: 'shw'"),
     ],
