@@ -21,6 +21,7 @@ from fox_shard.embedded.node_health import health_of
 from fox_shard.embedded.outside import AttachedWires
 from fox_shard.embedded.parts import Health, Parts
 from fox_shard.embedded.shell import JunctionShell
+from fox_shard.runtime.addresses import check_listeners
 from fox_shard.runtime.attached_names import ended_in, running_in
 from fox_shard.runtime.client_side import ClientSide, load_functions
 from fox_shard.runtime.coordinator_core import make_coordinator
@@ -54,6 +55,7 @@ async def make_joined(configured: Configured, undo: AsyncExitStack) -> Parts:
     openness = check_openness(config)
     for name in (ROUTER, *NODES, WORKER):
         undo.callback(hold_name(config, name).close)
+    check_listeners(config)
     opening.refuse_other_layout(config)
     return await _make_nodes(config, configured.folder, openness, undo)
 

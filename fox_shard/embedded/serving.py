@@ -15,6 +15,9 @@ from fox_shard.config import check_any_listener
 from fox_shard.embedded.errors import RouterError
 from fox_shard.embedded.http_server import HttpServer
 from fox_shard.embedded.router import FoxRouter
+from fox_shard.errors import StartError
+from fox_shard.gateway.sockets.listening import ListenError
+from fox_shard.runtime.addresses import check_addresses
 from fox_shard.runtime.descriptors import watch_descriptors
 from fox_shard.runtime.interpreter import settle_garbage, share_with_store
 from fox_shard.runtime.logs import set_up_logging
@@ -28,6 +31,11 @@ def run_serve(file: Path | None) -> int:
     """
     router = FoxRouter(file)
     check_any_listener(router.config)
+    try:
+        check_addresses(router.config)
+    except ListenError as error:
+        tell(f"fox: {error}")
+        return 1
     set_up_logging(router.config)
     # Each client is a file.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -37,7 +45,9 @@ def run_serve(file: Path | None) -> int:
         try:
             runner.run(_serve(router))
         except RouterError as error:
-            tell(f"fox: {error}")
+            # What advises applications is left out.
+            reason = error.__cause__ if isinstance(error.__cause__, StartError) else error
+            tell(f"fox: {reason}")
             return 1
     return 0
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from supervisor import supervisord
 
 from fox_shard import compiled
-from fox_shard.config import Address, Config, check_any_listener
+from fox_shard.config import Config, check_any_listener
 from fox_shard.datadir.opening import is_in_memory
 from fox_shard.gateway.sockets.certificates import CertificateError
-from fox_shard.gateway.sockets.listening import ListenError, listening_sockets
-from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.tls_contexts import TlsContexts
+from fox_shard.runtime.addresses import check_addresses
 from fox_shard.runtime.openness import check_openness
 from fox_shard.runtime.schemas import SchemaFileError, read_schemas
 from fox_shard.runtime.sentences import tell
@@ -32,7 +32,7 @@ def run_server(config: Config, config_file: Path, fox_conf: Path) -> int:
     check_any_listener(config)
     try:
         _check_nothing_runs(fox_conf)
-        _check_addresses(config)
+        check_addresses(config)
         TlsContexts(config.listeners)
         _check_data(config)
         read_schemas(config)
@@ -68,27 +68,6 @@ def _check_nothing_runs(fox_conf: Path) -> None:
             f"The server in {folder} is already running, pid {pid}: stop it first "
             f"(`kill {pid}`), or run a copy of the project in another folder."
         )
-
-
-def _check_addresses(config: Config) -> None:
-    """Whether the gateways will be able to listen, who otherwise would try for ever."""
-    claims = Claims(config.run_dir)
-    gateway = config.gateway
-    try:
-        more = [one.address for one in config.listeners]
-        places = (
-            ("gateway.websocket", gateway.websocket),
-            ("gateway.rawsocket", gateway.rawsocket),
-            ("gateway.mqtt", gateway.mqtt),
-            ("web.address", config.web.address),
-            *(("", address) for address in more),
-        )
-        for setting, address in places:
-            if isinstance(address, Address):
-                for bound in listening_sockets(address, claims, setting):
-                    bound.close()
-    finally:
-        claims.drop()
 
 
 def _check_data(config: Config) -> None:

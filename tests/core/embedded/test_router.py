@@ -243,6 +243,7 @@ def test_a_router_that_cannot_start_leaves_nothing(folder, more, message):
     asyncio.run(application())
     assert set(threading.enumerate()) == threads
     assert not list((folder / "run").glob("*.health"))
+    assert not (folder / "data").exists()
 
 
 def test_data_for_more_shards_is_refused_with_the_way_out(folder):
