@@ -5,7 +5,7 @@ come from.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import final
 
 from starlette.applications import Starlette
@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fox_shard.client.failures import Failure
 from fox_shard.web import openapi
-from fox_shard.web.bodies import releasing
+from fox_shard.web.bodies import Endpoint, releasing
 from fox_shard.web.context import Context, Limits
 from fox_shard.web.dashboard import dashboard_routes
 from fox_shard.web.events import Streams
 from fox_shard.web.frames import FrameSource
 from fox_shard.web.metrics import MetricsPage
-from fox_shard.web.operations import OPERATIONS, Operation
+from fox_shard.web.operations import OPERATIONS
 from fox_shard.web.origins import OriginCheck
 from fox_shard.web.problems import Problem, answer, root_of
 from fox_shard.web.reading import answered
@@ -82,7 +82,7 @@ def make_app(
     context = Context(sessions, limits, wall, Signatures(keys))
     app = Starlette(
         routes=[
-            *(_route(one, context) for one in OPERATIONS),
+            *_routes(context),
             Route("/api/openapi.json", _openapi),
             Route("/api/docs", _docs),
             *dashboard_routes(limits.realm),
@@ -105,9 +105,24 @@ def make_app(
     return WebApp(app, limits)
 
 
-def _route(one: Operation, context: Context) -> Route:
-    endpoint = releasing(context.bodies, context.limits.slow_timeout, one.carry_out)
-    return Route(_pattern(one.path), endpoint, methods=[one.method])
+def _routes(context: Context) -> list[Route]:
+    """Return a route for each path, whose methods the answer 405 has to name all of."""
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for one in OPERATIONS:
+        endpoint = releasing(context.bodies, context.limits.slow_timeout, one.carry_out)
+        paths.setdefault(one.path, {})[one.method] = endpoint
+    return [
+        Route(_pattern(path), _by_method(endpoints), methods=[*endpoints])
+        for path, endpoints in paths.items()
+    ]
+
+
+def _by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    async def carry_out(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await endpoints[method](request)
+
+    return carry_out
 
 
 def _websocket(wamp: ASGIApp | None) -> list[BaseRoute]:

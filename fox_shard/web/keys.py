@@ -80,10 +80,16 @@ async def key_at(request: Request, topic: str) -> Response:
     if event.removed:
         raise Problem(409, f"The key {topic} has a value that cannot be shown in JSON.")
     headers = {"etag": f'"{event.publication}"'}
-    known = request.headers.get("if-none-match", "")
-    if known == "*" or headers["etag"] in (part.strip() for part in known.split(",")):
+    if not _names(request.headers.get("if-match", "*"), headers["etag"]):
+        raise Problem(412, "The key has another ETag.", headers=headers)
+    if _names(request.headers.get("if-none-match", ""), headers["etag"]):
         return Response(status_code=304, headers=headers)
     return answered(value_of(event), headers=headers)
+
+
+def _names(condition: str, etag: str) -> bool:
+    """Whether an ETag is among those of a header (RFC 9110 13.1)."""
+    return condition == "*" or etag in (part.strip() for part in condition.split(","))
 
 
 async def put(request: Request) -> Response:
@@ -107,10 +113,12 @@ async def delete(request: Request) -> Response:
 
 
 async def list_keys(request: Request) -> Response:
-    """Return the keys that match."""
+    """Return the keys that match; all, if there is no pattern."""
     context = context_of(request)
     found = parameters(request, ("topic", "match", "limit", "realm"))
-    topic, match = required(found, "topic"), match_of(found)
+    # Without any pattern, all keys are meant, as `fox keys` means them.
+    topic = required(found, "topic") if "topic" in found or "match" in found else "#"
+    match = match_of(found)
     limit = number(found, "limit", AT_ONCE, 1, MOST)
     visitor = visitor_of(request, found.get("realm") or context.limits.realm)
     found_keys = _List(limit, context.limits.answer)

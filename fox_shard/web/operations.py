@@ -85,7 +85,7 @@ OPERATIONS: Final = (
         keys.list_keys,
         "List the keys that match, with their values, sorted by topic.",
         (
-            Parameter("topic", "the topic or pattern", is_required=True),
+            Parameter("topic", "the topic or pattern; without it, all keys but the router's own"),
             MATCH,
             Parameter("limit", "keys at most, 1 to 10000; 1000 without it", "integer"),
             REALM,
@@ -98,9 +98,14 @@ OPERATIONS: Final = (
         "/api/keys/{topic}",
         keys.get,
         "Return the value of a key. Its ETag is its publication id.",
-        (TOPIC, Parameter("If-None-Match", "ETags: 304 if it is one of them", in_="header"), REALM),
+        (
+            TOPIC,
+            Parameter("If-Match", "ETags: 412 if it is none of them", in_="header"),
+            Parameter("If-None-Match", "ETags: 304 if it is one of them", in_="header"),
+            REALM,
+        ),
         answer=Any,
-        problems=(400, 401, 403, 404, 409, 503, 504),
+        problems=(400, 401, 403, 404, 409, 412, 503, 504),
     ),
     Operation(
         "PUT",

@@ -33,6 +33,7 @@ LONGEST: Final = 400
 """Characters of an error that is told whole."""
 
 _AT: Final = re.compile(r"(.*) - at `\$(.*)`", re.DOTALL)
+_FIELD: Final = re.compile(r"(?:missing required|unknown) field `([^`]+)`")
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -90,9 +91,9 @@ def decoded(body: bytes, kind: type[B], most: int) -> B:
         found = _AT.fullmatch(text)
         what, place = (found[1], found[2]) if found else (text, "")
         pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(place))
-        missing = re.search(r"missing required field `([^`]+)`", what)
-        if missing:
-            pointer += f"/{missing[1]}"
+        field = _FIELD.search(what)
+        if field:
+            pointer += "/" + field[1].replace("~", "~0").replace("/", "~1")
         raise Problem(400, f"{what}.", pointer=pointer) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(400, f"The body is not valid JSON: {error}.") from None

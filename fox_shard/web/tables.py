@@ -13,7 +13,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fox_shard.client.failures import NoAnswer
+from fox_shard.client.failures import NoAnswer, Refused
 from fox_shard.tables.keys import TEXT, component_of
 from fox_shard.web.context import Context, context_of
 from fox_shard.web.keys import key_at
@@ -24,6 +24,7 @@ from fox_shard.web.sessions import Visitor
 AT_ONCE: Final = 1000
 """Rows of a page, at most."""
 
+INVALID: Final = "wamp.error.invalid_argument"
 
 _TABLE: Final = re.compile(r"/api/tables/([^/]+)/")
 
@@ -51,8 +52,19 @@ async def rows(request: Request) -> Response:
         options["filter"] = wanted
     if "after" in found:
         options["after"] = _key(found["after"])
-    args, kwargs = await _asked(request, found, "fox.table.rows", _table(request), options)
+    name = _table(request)
+    try:
+        args, kwargs = await _asked(request, found, "fox.table.rows", name, options)
+    except Refused as refused:
+        if refused.uri == INVALID and not await _has_table(request, found, name):
+            raise Problem(404, f"There is no table {name}.") from refused
+        raise
     return answered(Rows(args[0], bool(kwargs.get("more")), kwargs.get("after")))
+
+
+async def _has_table(request: Request, found: dict[str, str], name: str) -> bool:
+    args, _ = await _asked(request, found, "fox.table.list")
+    return any(table.get("table") == name for table in args[0])
 
 
 async def row(request: Request) -> Response:

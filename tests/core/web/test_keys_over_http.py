@@ -50,6 +50,24 @@ def test_a_key_that_is_known_already_is_not_sent_again(sessions):
         assert (answer.status_code, answer.headers["etag"]) == (status, '"128"')
 
 
+def test_a_key_is_shown_if_it_still_has_the_etag(sessions):
+    sessions.keys = [key(A, 128, 1)]
+    for wanted, status in (('"128"', 200), ('"1", "128"', 200), ("*", 200), ('"1"', 412)):
+        answer = request(sessions, "GET", PATH, headers={"if-match": wanted})
+        assert (answer.status_code, answer.headers["etag"]) == (status, '"128"')
+
+
+def test_other_methods_are_told_which_there_are(sessions):
+    for path, methods in (
+        (PATH, {"GET", "HEAD", "PUT", "DELETE"}),
+        ("/api/keys", {"GET", "HEAD"}),
+        ("/api/publish", {"POST"}),
+    ):
+        answer = request(sessions, "PATCH", path)
+        assert answer.status_code == 405
+        assert {*answer.headers["allow"].split(", ")} == methods
+
+
 def test_a_key_that_is_not_there_or_cannot_be_shown(sessions):
     assert request(sessions, "GET", PATH).status_code == 404
     sessions.keys = [key(A, 128, removed="unreadable")]
@@ -161,6 +179,28 @@ def test_a_list_that_does_not_end_is_not_waited_for(sessions):
     answer = request(sessions, "GET", "/api/keys?topic=k", Limits(answer_timeout=0.01))
     assert answer.status_code == 504
     assert sessions.open == 0
+
+
+def test_without_a_pattern_all_keys_are_listed(sessions):
+    sessions.keys = [key(A, 128, 1)]
+    assert request(sessions, "GET", "/api/keys").json()["keys"][0]["topic"] == A
+    assert sessions.asked[0][1] == "#"
+    for wrong in ("match=prefix", "topic="):
+        answer = request(sessions, "GET", f"/api/keys?{wrong}")
+        assert answer.json()["errors"][0]["parameter"] == "topic"
+
+
+def test_a_table_that_is_not_there_is_not_found(sessions):
+    def call(procedure, args, *_):
+        if procedure == "fox.table.list":
+            return [[{"table": "invoice"}]], {}
+        return Refused("wamp.error.invalid_argument", [f"{args[0]}: that is wrong"])
+
+    sessions.answers["call"] = call
+    answer = request(sessions, "GET", "/api/tables/invoices")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no table invoices.")
+    answer = request(sessions, "GET", "/api/tables/invoice")
+    assert (answer.status_code, answer.json()["detail"]) == (400, "invoice: that is wrong")
 
 
 def test_tables_and_their_rows(sessions):

@@ -106,7 +106,7 @@ def test_a_visitor_who_is_not_let_in_is_told_so(sessions):
         ({"args": []}, "#/topic", "Object missing required field `topic`."),
         ({"topic": "a", "args": {}}, "#/args", "Expected `array`, got `object`."),
         ({"topic": "a", "kwargs": []}, "#/kwargs", "Expected `object`, got `array`."),
-        ({"topic": "a", "colour": 1}, "#", "Object contains unknown field `colour`."),
+        ({"topic": "a", "colour": 1}, "#/colour", "Object contains unknown field `colour`."),
         ([], "#", "Expected `object`, got `array`."),
         (
             {"topic": "a", "options": {"watch": True}},
