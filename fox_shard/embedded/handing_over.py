@@ -1,6 +1,6 @@
-"""Handing over: which user of the web application is at the other end of a WebSocket.
+"""Handing over: which user of the web application is at the other end of a WebSocket or request.
 
-Owns: asking the application. Never: what the user may do; WebSockets.
+Owns: asking the application. Never: what the user may do; WebSockets, HTTP.
 """
 
 import asyncio
@@ -17,7 +17,10 @@ from fox_shard.gateway.clients.web_user import WebUser
 _log = logging.getLogger("fox")
 
 UserOf = Callable[[Mapping[str, Any]], WebUser | Awaitable[WebUser | None] | None]
-"""Returns who the application has authenticated, given the scope of a WebSocket; None: nobody."""
+"""Returns who the application has authenticated; None: nobody. Gets an ASGI scope.
+
+That of a WebSocket, or of a request.
+"""
 
 
 class NotHandedOver(Exception):

@@ -80,7 +80,7 @@ class FoxRouter:
 
         user: returns whom the web application has authenticated, a `WebUser`, or None: nobody, so
         that the client has to prove who it is, or is anonymous. Gets the ASGI scope of each
-        WebSocket that comes to `wamp` or `mqtt`; may be async.
+        WebSocket or request that comes to `wamp`, `mqtt` or `web`; may be async.
         """
         leave_logging_to_application()
         self.user_of = user

@@ -20,11 +20,13 @@ from fox_shard.config import Address, Config, Listener
 from fox_shard.coordinator.totals import ProcessTotals
 from fox_shard.embedded.asgi import WAMP, WebSocketApplication
 from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
+from fox_shard.embedded.handing_over import NotHandedOver, ask
 from fox_shard.embedded.junction_sampler import frame_source
 from fox_shard.embedded.local_transport import LocalTransport, Origin
 from fox_shard.embedded.mount_paths import with_whole_path
 from fox_shard.embedded.server_end import is_server_stopping
 from fox_shard.gateway.clients.access import UNIX, Access, is_loopback
+from fox_shard.gateway.clients.web_user import WebUser
 from fox_shard.runtime.core_share import PERIOD, CoreShare
 from fox_shard.runtime.health import ROUTER, process_names
 from fox_shard.runtime.memory import resident_bytes
@@ -167,6 +169,7 @@ class WebApplication:
             frames=frame_source(self._clients.observe, Path(config.run_dir)),
             wamp=WebSocketApplication(self._clients, WAMP),
             metrics=metrics_page(config, token, processes, self._counted),
+            user_of=None if self._clients.user_of is None else self._user,
         )
         assert app.recent_states is not None
         sampling = asyncio.create_task(app.recent_states.keep_on())
@@ -206,6 +209,19 @@ class WebApplication:
             return {}
         return {NAME: ProcessTotals(gauges=self.health)}
 
+    async def _user(self, scope: Scope) -> WebUser | None:
+        """Return the user of a request; None: nobody has logged in. Raises Problem."""
+        user_of = self._clients.user_of
+        if user_of is None:
+            return None
+        try:
+            patience = open_gateway(self._clients).settings.handshake_timeout
+            return await ask(user_of, scope, patience)
+        except NotHandedOver as error:
+            raise Problem(500, str(error)) from error
+        except Closed as closed:
+            raise Problem(503, str(closed), headers=AGAIN) from closed
+
     async def _dial(self, visitor: Visitor) -> Transport:
         """Connect to the gateway on behalf of a visitor. Raises CannotConnect."""
         host = visitor.address or UNIX
@@ -214,7 +230,8 @@ class WebApplication:
         except Closed as closed:
             raise CannotConnect(str(closed)) from closed
         # What is read, but not taken by the visitor, is not the gateway's, as in the process `web`.
-        local = LocalTransport(self._clients.connect, lambda: 0, Origin(f"{host}:0", ACCESS), left)
+        origin = Origin(f"{host}:0", _access_of(visitor))
+        local = LocalTransport(self._clients.connect, lambda: 0, origin, left)
         return (
             local if self._served is None else _CountedTransport(local, self._served.app.room, host)
         )
@@ -232,6 +249,14 @@ class WebApplication:
             self.end_streams()
         elif self._requests:
             self._look_later()
+
+
+def _access_of(visitor: Visitor) -> Access:
+    if not visitor.role:
+        return ACCESS
+    expires = visitor.expires or None
+    user = WebUser(authid=visitor.name, role=visitor.role, realm=visitor.realm, expires=expires)
+    return Access(listener=ACCESS.listener, web_user=user)
 
 
 async def _answer_absent(sentence: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -60,7 +60,7 @@ async def verify(request: Request) -> Response:
     context = context_of(request)
     realm = parameters(request, ("realm",)).get("realm") or context.limits.realm
     name = str(request.path_params["table"])
-    async with context.sessions.shared(visitor_of(request, realm)) as session:
+    async with context.sessions.shared(await visitor_of(request, realm)) as session:
         (schema,), _ = await session.call("fox.schema.get", [], {}, {})
         tables = TableSet.parse(schema or {})
         table = tables.tables.get(name)

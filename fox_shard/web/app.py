@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fox_shard.client.failures import Failure
 from fox_shard.web import openapi
 from fox_shard.web.bodies import Endpoint, releasing
-from fox_shard.web.context import Context, Limits
+from fox_shard.web.context import Context, Limits, UserOf
 from fox_shard.web.dashboard import dashboard_routes
 from fox_shard.web.events import Streams
 from fox_shard.web.frames import FrameSource
@@ -71,15 +71,17 @@ def make_app(
     frames: FrameSource | None = None,
     wamp: ASGIApp | None = None,
     metrics: MetricsPage | None = None,
+    user_of: UserOf | None = None,
 ) -> WebApp:
     """Return the application. wall: the time in seconds since 1970. keys: of signed requests.
 
     processes: tells how they are; None: nobody is told. frames: looks at what they send each other;
     None: nobody can. wamp: serves WebSockets at `/ws`; None: there are none, and the dashboard
-    cannot connect. metrics: the answers at `/metrics`; None: there are none.
+    cannot connect. metrics: the answers at `/metrics`; None: there are none. user_of: tells who the
+    web application has authenticated; None: nobody does.
     """
     limits = limits or Limits()
-    context = Context(sessions, limits, wall, Signatures(keys))
+    context = Context(sessions, limits, wall, Signatures(keys), user_of)
     app = Starlette(
         routes=[
             *_routes(context),

@@ -3,16 +3,21 @@
 Owns: the settings, and the sessions. Never: a request.
 """
 
-from collections.abc import Callable
-from typing import final
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, final
 
 from msgspec import Struct
 from starlette.requests import Request
+from starlette.types import Scope
 
+from fox_shard.gateway.clients.web_user import WebUser
 from fox_shard.web.bodies import Bodies
 from fox_shard.web.room import Room
 from fox_shard.web.sessions import Sessions
 from fox_shard.web.signatures import Signatures
+
+UserOf: TypeAlias = Callable[[Scope], Awaitable[WebUser | None]]
+"""Returns the user of a request; None: nobody has logged in. Raises Problem."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -53,11 +58,14 @@ class Context:
         limits: Limits,
         wall: Callable[[], float],
         signatures: Signatures,
+        user_of: UserOf | None = None,
     ) -> None:
+        """user_of: tells who the web application has authenticated; None: nobody does."""
         self.sessions = sessions
         self.limits = limits
         self.wall = wall
         self.signatures = signatures
+        self.user_of = user_of
         self.bodies = Bodies(limits.bodies)
         self.room = Room(limits.messages)
 

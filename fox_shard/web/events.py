@@ -92,7 +92,7 @@ async def events(request: Request) -> Response:
         options["retained"] = True
     else:
         position = _position(request, found, context, exact=_is_topic(topic, match))
-    visitor = visitor_of(request, found.get("realm") or context.limits.realm)
+    visitor = await visitor_of(request, found.get("realm") or context.limits.realm)
     async with AsyncExitStack() as stack:
         streams.enter(visitor.address)
         stack.callback(streams.leave, visitor.address)

@@ -73,7 +73,7 @@ async def key_at(request: Request, topic: str) -> Response:
     if "*" in (components := topic.split(".")) or components[-1] == "#":
         raise Problem(400, "This is a pattern: GET /api/keys?topic=… lists the keys that match.")
     events: list[Event] = []
-    await _show(context, visitor_of(request, realm), topic, "exact", _first_of(events))
+    await _show(context, await visitor_of(request, realm), topic, "exact", _first_of(events))
     if not events:
         raise Problem(404, f"There is no key {topic}.")
     (event,) = events
@@ -120,7 +120,7 @@ async def list_keys(request: Request) -> Response:
     topic = required(found, "topic") if "topic" in found or "match" in found else "#"
     match = match_of(found)
     limit = number(found, "limit", AT_ONCE, 1, MOST)
-    visitor = visitor_of(request, found.get("realm") or context.limits.realm)
+    visitor = await visitor_of(request, found.get("realm") or context.limits.realm)
     found_keys = _List(limit, context.limits.answer)
     await _show(context, visitor, topic, match, found_keys.take)
     keys = [shown for _, shown in sorted(found_keys.keys, key=lambda one: one[0])]
@@ -131,7 +131,7 @@ async def _change(
     request: Request, args: list[Any], found: dict[str, str], options: dict[str, Any]
 ) -> Response:
     context = context_of(request)
-    visitor = visitor_of(request, found.get("realm") or context.limits.realm)
+    visitor = await visitor_of(request, found.get("realm") or context.limits.realm)
     options |= {"exclude_me": False, **_condition(request)}
     topic = request.path_params["topic"]
     publication = await published(context, visitor, topic, args, {}, options)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fox_shard.client.failures import NoAnswer
+from fox_shard.web.bodies import address_of
 from fox_shard.web.context import Context, context_of
 from fox_shard.web.problems import Problem
 from fox_shard.web.reading import answered, body_of, check_json, decoded, visitor_of
@@ -134,10 +135,10 @@ async def _posted(request: Request, kind: type[B]) -> tuple[B, Visitor]:
     data = await body_of(request, context.bodies, limits.body, limits.body_timeout)
     key = context.signatures.signer(request.query_params, data, context.wall())
     body = decoded(data, kind, limits.containers)
-    visitor = visitor_of(request, body.realm or limits.realm)
     if key is not None:
         realm = body.realm or key.realm
-        visitor = Visitor(realm, visitor.address, key.user, key.password)
+        return body, Visitor(realm, address_of(request), key.user, key.password)
+    visitor = await visitor_of(request, body.realm or limits.realm)
     return body, visitor
 
 

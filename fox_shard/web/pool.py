@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol, final
 
+from msgspec.structs import replace
+
 from fox_shard.web.sessions import Session, TooManySessions, Visitor
 
 
@@ -72,6 +74,8 @@ class Pool:
     @asynccontextmanager
     async def shared(self, visitor: Visitor) -> AsyncIterator[Session]:
         """Lend the session of the visitor, which is opened if there is none."""
+        # Whether a login has expired, is looked at for each request.
+        visitor = replace(visitor, expires=0.0)
         member = self._member(visitor)
         member.users += 1
         try:

@@ -21,6 +21,7 @@ from fox_shard.client.event import Event
 from fox_shard.documents.containers import json_has_more
 from fox_shard.web.bodies import Bodies, address_of
 from fox_shard.web.encoding import ESCAPED, Unreadable, as_json, restore_bytes
+from fox_shard.web.handed_over import known_to_application
 from fox_shard.web.problems import CHALLENGE, Problem
 from fox_shard.web.sessions import Visitor
 
@@ -189,12 +190,15 @@ def required(found: dict[str, str], name: str) -> str:
     return found[name]
 
 
-def visitor_of(request: Request, realm: str) -> Visitor:
-    """Return who sends the request, by its header Authorization. Raises Problem."""
+async def visitor_of(request: Request, realm: str) -> Visitor:
+    """Return who sends the request: by its header Authorization, or whom the web application knows.
+
+    Raises Problem.
+    """
     address = address_of(request)
     shown = request.headers.getlist("authorization")
     if not shown:
-        return Visitor(realm, address)
+        return await known_to_application(request, realm) or Visitor(realm, address)
     scheme, _, rest = shown[0].strip().partition(" ")
     rest = rest.strip()
     if len(shown) == 1 and rest and scheme.lower() == "bearer":

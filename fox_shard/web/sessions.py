@@ -17,7 +17,9 @@ class Visitor(Struct, frozen=True):
     """Who sends a request.
 
     address: of the client. name, password: of a user, if `name` is not empty. token: a JSON Web
-    Token, if it is not empty. Neither: the client does not say who it is.
+    Token, if it is not empty. Neither: the client does not say who it is. role: of the user `name`,
+    whom a web application has authenticated, so that there is no password; "": it has not. expires:
+    when a session of such a user ends, in seconds since 1970; 0: with the connection.
     """
 
     realm: str
@@ -25,6 +27,8 @@ class Visitor(Struct, frozen=True):
     name: str = ""
     password: str = ""
     token: str = ""
+    role: str = ""
+    expires: float = 0.0
 
     def __repr__(self) -> str:
         """Show neither password nor token, which might get into a log."""

@@ -79,7 +79,7 @@ async def status(request: Request) -> Response:
 
 async def check_administrator(request: Request, realm: str) -> None:
     """Raise Refused or Problem unless the visitor is an administrator of the realm."""
-    async with context_of(request).sessions.shared(visitor_of(request, realm)) as session:
+    async with context_of(request).sessions.shared(await visitor_of(request, realm)) as session:
         await session.call(STATUS, [], {}, {})
 
 

@@ -113,7 +113,7 @@ async def _asked(
     request: Request, found: dict[str, str], procedure: str, *args: object
 ) -> tuple[list[Any], dict[str, Any]]:
     context: Context = context_of(request)
-    visitor: Visitor = visitor_of(request, found.get("realm") or context.limits.realm)
+    visitor: Visitor = await visitor_of(request, found.get("realm") or context.limits.realm)
     try:
         async with (
             asyncio.timeout(context.limits.answer_timeout),

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from http.cookies import SimpleCookie
 from pathlib import Path
 
+import httpx
 import pytest
 from asgi_server import serving
 from msgspec import json
@@ -26,7 +27,7 @@ name = "realm1"
 name = "page"
 [[realm.role.rule]]
 uri = "com.example.open"
-allow = ["publish"]
+allow = ["publish", "subscribe"]
 
 [[realm]]
 name = "realm2"
@@ -220,3 +221,80 @@ async def test_pages_of_another_site_are_refused_before_the_application_is_asked
             with pytest.raises(ConnectionClosed) as closed:
                 await refused._socket.recv()
             assert closed.value.rcvd.code == 1008
+
+
+@asynccontextmanager
+async def http_of(user, **more):
+    """Yield a router whose users that function knows, and an HTTP client of `router.web`."""
+    with tempfile.TemporaryDirectory(prefix="fox-") as folder:
+        file = Path(folder) / "conf" / "fox.toml"
+        file.parent.mkdir()
+        file.write_text(CONFIG)
+        router = FoxRouter(file, {**OFF, **more}, user=user)
+        pages = httpx.ASGITransport(router.web)
+        async with (
+            asyncio.timeout(PATIENCE),
+            router,
+            httpx.AsyncClient(transport=pages, base_url="http://127.0.0.1") as http,
+        ):
+            yield router, http
+
+
+def publish(http, topic="com.example.open", **headers):
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return http.post("/api/publish", json={"topic": topic}, headers=headers)
+
+
+@running
+async def test_a_request_is_carried_out_by_whom_the_application_says():
+    async with http_of(of_cookie) as (router, http):
+        assert (await publish(http, Cookie="name=ann")).status_code == 200
+        assert (await publish(http, "com.example.closed", Cookie="name=ann")).status_code == 403
+        realm = router.realm("realm1")
+        (session,) = (await realm.call("wamp.session.list", [["page"]])).value
+        who = (await realm.call("wamp.session.get", [session])).value
+        assert (who["authid"], who["authmethod"]) == ("ann", "web")
+        assert (await publish(http)).status_code == 403  # anonymous
+        assert (await publish(http, Cookie="name=ann", Authorization="Bearer x")).status_code == 401
+
+
+@running
+async def test_another_site_cannot_use_the_cookies_of_a_visitor():
+    origins = {"gateway.allowed_origins": ["https://a.example"]}
+    async with http_of(of_cookie, **origins) as (_router, http):
+        ann = {"Cookie": "name=ann"}
+        path, allowed = "/api/keys/com.example.open", {"Origin": "https://a.example"}
+        assert (await http.get(path, headers={**ann, "Origin": "https://b"})).status_code == 403
+        for site, more, status in (
+            ("same-origin", {}, 404),
+            ("none", {}, 404),
+            ("cross-site", {}, 403),
+            ("same-site", {}, 403),
+            ("cross-site", allowed, 404),
+        ):
+            headers = {**ann, "Sec-Fetch-Site": site, **more}
+            assert (await http.get(path, headers=headers)).status_code == status, site
+
+
+@running
+async def test_a_user_of_a_request_has_a_realm_and_an_end_as_one_of_a_websocket_has():
+    users = {
+        "other": WebUser(authid="ann", role="page", realm="realm2"),
+        "gone": WebUser(authid="ann", role="page", expires=time.time() - 1),
+        "short": WebUser(authid="ann", role="page", expires=time.time() + 3600),
+        "wrong": "ann",
+    }
+
+    def user(scope):
+        return users[dict(scope["headers"])[b"x-user"].decode()]
+
+    async with http_of(user) as (router, http):
+        statuses = {
+            name: (await publish(http, X_User=name)).status_code
+            for name in ("other", "gone", "short", "wrong")
+        }
+        assert statuses == {"other": 403, "gone": 401, "short": 200, "wrong": 500}
+        users["short"] = WebUser(authid="ann", role="page", expires=time.time() + 7200)
+        assert (await publish(http, X_User="short")).status_code == 200
+        counted = (await router.realm("realm1").call("wamp.session.count", [["page"]])).value
+        assert counted == 1
