@@ -13,10 +13,11 @@ from typing import Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from fox_shard.version import __version__
+from fox_shard.web.problems import root_of
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -53,8 +54,10 @@ def dashboard_routes(realm: str) -> list[BaseRoute]:
     for path, file in _files(files(__name__), ""):
         media_type = MEDIA_TYPES.get(path.rpartition(".")[2])
         if media_type is not None:
-            address = "/" if path == PAGE else f"/dashboard/{path}"
-            routes.append(Route(address, _endpoint(file.read_bytes(), media_type)))
+            endpoint = _endpoint(file.read_bytes(), media_type)
+            is_page = path == PAGE
+            address = "/" if is_page else f"/dashboard/{path}"
+            routes.append(Route(address, _with_slash(endpoint) if is_page else endpoint))
     return routes
 
 
@@ -64,6 +67,21 @@ def _files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]
             yield from _files(entry, f"{prefix}{entry.name}/")
         else:
             yield f"{prefix}{entry.name}", entry
+
+
+def _with_slash(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint of the page, whose relative addresses need a slash at the end of its own.
+
+    Litestar's mounts are for their path without the slash, too.
+    """
+
+    async def serve(request: Request) -> Response:
+        sent: bytes = request.scope.get("raw_path") or b"/"
+        if not sent.partition(b"?")[0].endswith(b"/"):
+            return RedirectResponse(f"{root_of(request)}/")
+        return await endpoint(request)
+
+    return serve
 
 
 def _endpoint(content: bytes, media_type: str) -> Endpoint:

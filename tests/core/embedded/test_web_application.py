@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from litestar import Litestar, asgi
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
@@ -156,6 +157,19 @@ def test_paths_in_answers_begin_with_that_of_the_mount():
                 404,
                 True,
             )
+
+    running(body)
+
+
+def test_the_dashboard_has_a_slash_at_its_end_also_where_a_mount_does_without():
+    def mount(web):
+        return Litestar(route_handlers=[asgi("/fox", is_mount=True, copy_scope=True)(web)])
+
+    async def body():
+        async with application(mount=mount) as (_, http):
+            answer = await http.get("/fox")
+            assert (answer.status_code, answer.headers["location"]) == (307, "/fox/")
+            assert 'src="dashboard/app.js"' in (await http.get("/fox/")).text
 
     running(body)
 
