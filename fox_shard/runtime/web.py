@@ -148,16 +148,17 @@ class _WebProcess:
 
     async def _dial(self, visitor: Visitor) -> Transport:
         """Connect to any gateway that answers. Raises CannotConnect."""
-        connection = await self._connect(visitor.address, [SUBPROTOCOL], {})
+        # Without a port: all connections of the visitor share the session.
+        connection = await self._connect(visitor.address, 0, [SUBPROTOCOL], {})
         return WebSocket("a gateway", connection, PATIENCE)
 
     async def _connect(
-        self, address: str, subprotocols: list[str], headers: dict[str, str]
+        self, host: str, port: int, subprotocols: list[str], headers: dict[str, str]
     ) -> ClientConnection:
         """Connect to any gateway that answers, for an address. Raises CannotConnect."""
-        if _is_address(address):
+        if address := _forwarded(host, port):
             headers = {**headers, "X-Forwarded-For": address}
-        reservation = (self._app.room, address, self._config.gateway.max_message_size)
+        reservation = (self._app.room, host, self._config.gateway.max_message_size)
         paths = web_sockets(Path(self._config.run_dir))
         random.shuffle(paths)
         for path in paths:
@@ -201,9 +202,12 @@ class _WebProcess:
         }
 
 
-def _is_address(text: str) -> bool:
+def _forwarded(host: str, port: int) -> str:
+    """Return the client's address as X-Forwarded-For says it, "": it has none. port: 0: unknown."""
     try:
-        ip_address(text)
+        version = ip_address(host).version
     except ValueError:
-        return False
-    return True
+        return ""
+    if not port:
+        return host
+    return f"[{host}]:{port}" if version == 6 else f"{host}:{port}"

@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed
 
 from fox_shard.client.failures import CannotConnect
 
-Dial = Callable[[str, list[str], dict[str, str]], Awaitable[ClientConnection]]
-"""Connects to a gateway for an address, with these subprotocols and headers.
+Dial = Callable[[str, int, list[str], dict[str, str]], Awaitable[ClientConnection]]
+"""Connects to a gateway for a client's address and port, with these subprotocols and headers.
 
 Raises CannotConnect.
 """
@@ -52,11 +52,11 @@ class WebSocketRelay:
         if not offered:
             await _close(send, POLICY, "Ask for a subprotocol of WAMP, such as wamp.2.json.")
             return
-        host, _ = scope.get("client") or ("", 0)
+        host, port = scope.get("client") or ("", 0)
         authorization = Headers(scope=scope).get("authorization")
         shown = {} if authorization is None else {"Authorization": authorization}
         try:
-            gateway = await self._dial(host, offered, shown)
+            gateway = await self._dial(host, port or 0, offered, shown)
         except CannotConnect:
             await _close(send, TRY_LATER, "No gateway answers.")
             return

@@ -109,7 +109,7 @@ class Connection:
         self.bearer = ""
         # Sets the client's address, which its proxy names; returns whether it is let in. None: no
         # proxy is asked.
-        self.relocate: Callable[[str], bool] | None = None
+        self.relocate: Callable[[str, int], bool] | None = None
         # Why the client got no session, if it was refused one; for the log, so without secrets.
         self.refused = ""
         # The session, from its beginning to its end.

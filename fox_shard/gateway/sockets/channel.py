@@ -177,15 +177,18 @@ class Channel(asyncio.Protocol):
         self.connection.receiver = QueuedClient(self.connection)
         listeners.admit(self, held=self._holds and not listeners.host.linked)
 
-    def _relocate(self, host: str) -> bool:
-        """Count the client at the address that its proxy names; return whether it is let in."""
+    def _relocate(self, host: str, port: int) -> bool:
+        """Count the client at the address that its proxy names; return whether it is let in.
+
+        port: 0: the proxy does not name it.
+        """
         listeners = self._listeners
         why = listeners.host.admission.move(self._address, host, listeners.host.settings)
         if why:
             listeners.note_refusal(why, host)
             return False
         self._address = host
-        self.connection.peer = f"{host}:0"
+        self.connection.peer = f"{host}:{port}"
         return True
 
     def begin(self) -> None:

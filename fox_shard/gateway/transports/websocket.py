@@ -192,13 +192,13 @@ class WebSocket:
         connection.relocate = None
         kind = access.listener.forwarded
         try:
-            client = client_of(kind, request.headers.get_all(kind), access.trusts)
+            host, port = client_of(kind, request.headers.get_all(kind), access.trusts)
         except MalformedForwarded as error:
             self._refuse(HTTPStatus.BAD_REQUEST, f"{error}.")
             return False
-        if not client:
+        if not host:
             return True
-        if not relocate(client):
+        if not relocate(host, port):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "There are too many connections of yours.")
             return False
         connection.access = access.of_proxied()

@@ -27,7 +27,7 @@ def trusts(host):
     ],
 )
 def test_the_last_address_that_is_no_proxy_is_the_client(values, client):
-    assert client_of("x-forwarded-for", values, trusts) == client
+    assert client_of("x-forwarded-for", values, trusts)[0] == client
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,16 @@ def test_the_last_address_that_is_no_proxy_is_the_client(values, client):
     ],
 )
 def test_forwarded_says_the_same(values, client):
-    assert client_of("forwarded", values, trusts) == client
+    assert client_of("forwarded", values, trusts)[0] == client
+
+
+@pytest.mark.parametrize(
+    ("value", "port"),
+    [("192.0.2.7", 0), ("192.0.2.7:4711", 4711), ("[::1]:4711", 4711), ("192.0.2.7:70000", 0)],
+)
+def test_a_proxy_may_name_the_port_too(value, port):
+    assert client_of("x-forwarded-for", [value], trusts)[1] == port
+    assert client_of("forwarded", [f'for="{value}"'], trusts)[1] == port
 
 
 @pytest.mark.parametrize(
