@@ -32,18 +32,17 @@ from fox_shard.bench.loads import (
 from fox_shard.bench.measured import Measured, sentences
 from fox_shard.bench.wamp import WampClient, connect_wamp
 from fox_shard.client import CannotConnect, Failure, Refused, Unreachable
-from fox_shard.client.tls import Tls
 from fox_shard.config import Config, ConfigError
 from fox_shard.remote.connecting import (
     BY_SIGNAL,
     DONE,
     NO,
     UNAVAILABLE,
-    Given,
     comes_from,
     password_of,
-    target_of,
+    target_for,
     tell,
+    tls_of,
     token_in,
 )
 
@@ -81,12 +80,11 @@ def run_bench(options: argparse.Namespace, config: Config) -> int:
 def _load_of(options: argparse.Namespace, config: Config) -> Load:
     """Return what the options ask for. Raises ConfigError."""
     by_mqtt = options.mqtt or (options.url or "").startswith(MQTT)
-    tls = Tls(options.ca or "", options.cert or "", options.key or "")
     if options.action == "call":
         if by_mqtt:
             raise ConfigError("MQTT clients cannot call: say a URL ws://….")
-        return partial(call, _calling(options), _wamp(options, config, tls))
-    connect: Connect = (_mqtt if by_mqtt else _wamp)(options, config, tls)
+        return partial(call, _calling(options), _wamp(options, config))
+    connect: Connect = (_mqtt if by_mqtt else _wamp)(options, config)
     if options.action == "sub":
         load = Subscribing(options.clients, options.topic, options.qos, options.seconds)
         return partial(subscribe, load, connect)
@@ -105,15 +103,12 @@ def _pace(options: argparse.Namespace) -> Pace:
     return Pace(options.clients, options.rate, options.seconds, options.window)
 
 
-def _wamp(
-    options: argparse.Namespace, config: Config, tls: Tls
-) -> Callable[[], Awaitable[WampClient]]:
-    given = Given(options.user, options.auth, options.token_file)
-    target = target_of(config, options.url, options.realm, options.source, given, tls)
+def _wamp(options: argparse.Namespace, config: Config) -> Callable[[], Awaitable[WampClient]]:
+    target = target_for(options, config)
     return lambda: connect_wamp(target)
 
 
-def _mqtt(options: argparse.Namespace, config: Config, tls: Tls) -> Connect:
+def _mqtt(options: argparse.Namespace, config: Config) -> Connect:
     """Return what connects MQTT clients. Raises ConfigError."""
     if options.auth not in (None, "ticket"):
         raise ConfigError(
@@ -137,7 +132,7 @@ def _mqtt(options: argparse.Namespace, config: Config, tls: Tls) -> Connect:
         place_of(url)
     except Unreachable as error:
         raise ConfigError(f"{error}{comes_from(options.source)}") from error
-    target = MqttTarget(url, *_login_of(options, config), tls)
+    target = MqttTarget(url, *_login_of(options, config), tls_of(options))
     window = getattr(options, "window", 20)
     return lambda: connect_mqtt(target, f"fox-bench-{secrets.token_hex(6)}", window)
 

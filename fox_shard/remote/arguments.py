@@ -16,7 +16,8 @@ from fox_shard.remote import (
     message_arguments,
     view_arguments,
 )
-from fox_shard.remote.argument_types import AUTH, Commands
+from fox_shard.remote.argument_types import Commands
+from fox_shard.remote.server_options import add_server_options
 
 COMMANDS: Final = (
     "pub",
@@ -50,37 +51,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the commands to the parser. common: the options that all commands have."""
     remote = argparse.ArgumentParser(add_help=False, parents=[common])
     server = remote.add_argument_group("the server")
-    server.add_argument(
-        "--url",
-        help="WAMP address: ws://…, wss://…, or unix:/path (default: ws://<gateway.websocket>/ws)",
-    )
-    server.add_argument(
-        "--ca",
-        metavar="FILE",
-        help="authorities that sign the certificate at wss://…, in PEM form (default: those of the "
-        "system)",
-    )
-    server.add_argument(
-        "--cert",
-        metavar="FILE",
-        help="the certificate to show at wss://…, in PEM form; its user is logged in, or --user",
-    )
-    server.add_argument(
-        "--key", metavar="FILE", help="its private key, if that is not in the same file"
-    )
-    server.add_argument("--realm", help="the realm to join (default: mqtt.realm)")
-    server.add_argument(
-        "--user", help="log in as this user; the password is $FOX_PASSWORD, or else asked for"
-    )
-    server.add_argument(
-        "--auth",
-        choices=AUTH,
-        help="how the password is proved (default: by scram or wampcra; as a ticket, which is the "
-        "password itself, only with TLS or on this machine)",
-    )
-    server.add_argument(
-        "--token-file", metavar="FILE", help="log in with the token (JWT) in this file"
-    )
+    add_server_options(server)
     server.add_argument("--context", metavar="NAME", help="see `fox context`")
     message_arguments.add(commands, remote)
     key_arguments.add(commands, remote)

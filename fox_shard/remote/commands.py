@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from fox_shard.client.tls import Tls
 from fox_shard.config import Config
 from fox_shard.remote import (
     keys,
@@ -22,7 +21,7 @@ from fox_shard.remote import (
     tables,
     webhooks,
 )
-from fox_shard.remote.connecting import Given, Target, target_of, tell, visit
+from fox_shard.remote.connecting import Target, target_for, tell, visit
 from fox_shard.remote.lock import Terms, run_under_lock, vigilant
 from fox_shard.remote.message_arguments import wamp_options
 from fox_shard.remote.values import from_text, why_no_json
@@ -30,9 +29,7 @@ from fox_shard.remote.values import from_text, why_no_json
 
 def run(options: argparse.Namespace, config: Config) -> int:
     """Run the command that `options` names. Returns the exit code. Raises ConfigError."""
-    tls = Tls(options.ca or "", options.cert or "", options.key or "")
-    given = Given(options.user, options.auth, options.token_file)
-    target = target_of(config, options.url, options.realm, options.source, given, tls)
+    target = target_for(options, config)
     if options.command == "lock":
         return _lock(options, vigilant(target, config))
     return _COMMANDS[options.command](options, target)

@@ -3,6 +3,7 @@
 Owns: where the server is, exit codes, sentences on standard error. Never: what the session does.
 """
 
+import argparse
 import getpass
 import os
 import sys
@@ -87,6 +88,17 @@ def target_of(
         login=_login(address, given, tls),
         tls=tls,
     )
+
+
+def target_for(options: argparse.Namespace, config: Config) -> Target:
+    """Return the target that the options of a command say. Raises ConfigError."""
+    given = Given(options.user, options.auth, options.token_file)
+    return target_of(config, options.url, options.realm, options.source, given, tls_of(options))
+
+
+def tls_of(options: argparse.Namespace) -> Tls:
+    """Return the files that the options of a command name."""
+    return Tls(options.ca or "", options.cert or "", options.key or "")
 
 
 def comes_from(source: str) -> str:

@@ -3,7 +3,13 @@
 Owns: options and help texts. Never: what the command does.
 """
 
-from fox_shard.remote.argument_types import AUTH, Commands, add_json, add_listing
+from typing import Final
+
+from fox_shard.remote.argument_types import Commands, add_json, add_listing
+from fox_shard.remote.server_options import SERVER_OPTIONS, add_server_options
+
+_OPTIONS: Final = ", ".join(f"--{one.name}" for one in SERVER_OPTIONS)
+_VARIABLES: Final = ", ".join(f"${one.variable}" for one in SERVER_OPTIONS)
 
 
 def add(commands: Commands) -> None:
@@ -11,10 +17,8 @@ def add(commands: Commands) -> None:
         "context",
         aliases=["contexts"],
         help="remember servers by name",
-        description="Contexts stand in for --url, --realm, --user, --auth, --token-file, --ca,"
-        " --cert and --key: the one that is in use, or that --context or $FOX_CONTEXT names."
-        " Options come first, and then $FOX_URL, $FOX_REALM, $FOX_USER, $FOX_AUTH,"
-        " $FOX_TOKEN_FILE, $FOX_CA, $FOX_CERT and $FOX_KEY.",
+        description=f"Contexts stand in for {_OPTIONS}: the one that is in use, or that --context"
+        f" or $FOX_CONTEXT names. Options come first, and then {_VARIABLES}.",
     )
     command.set_defaults(command="context")
     actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -22,17 +26,7 @@ def add(commands: Commands) -> None:
     add_json(listing)
     setting = actions.add_parser("set", help="add or change a context")
     setting.add_argument("name", metavar="NAME")
-    for name, text in (
-        ("url", "ws://…, wss://… or unix:/path"),
-        ("realm", "the realm to join"),
-        ("user", "the user to log in as"),
-        ("auth", f"how the password is proved: {', '.join(AUTH)}"),
-        ("token-file", "a file with a token (JWT)"),
-        ("ca", "a file with authorities, in PEM form"),
-        ("cert", "a file with the certificate to show"),
-        ("key", "a file with its key"),
-    ):
-        setting.add_argument(f"--{name}", help=text)
+    add_server_options(setting.add_argument_group("the server"))
     use = actions.add_parser("use", help="use a context from now on; -: none")
     use.add_argument("name", metavar="NAME|-")
     remove = actions.add_parser("remove", aliases=["rm"], help="forget a context")

@@ -16,16 +16,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-VARIABLES: Final = {
-    "url": "FOX_URL",
-    "realm": "FOX_REALM",
-    "user": "FOX_USER",
-    "ca": "FOX_CA",
-    "cert": "FOX_CERT",
-    "key": "FOX_KEY",
-    "auth": "FOX_AUTH",
-    "token_file": "FOX_TOKEN_FILE",
-}
+from fox_shard.remote.server_options import SERVER_OPTIONS
+
+VARIABLES: Final = {one.field: one.variable for one in SERVER_OPTIONS}
 """The variables that stand in for options, by option."""
 
 DONE: Final = 0
@@ -36,17 +29,8 @@ class ContextError(Exception):
     """There is no such context, or the file cannot be read. The text is a sentence."""
 
 
-class Context(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What stands in for options; "": nothing does."""
-
-    url: str = ""
-    realm: str = ""
-    user: str = ""
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    auth: str = ""
-    token_file: str = ""
+Context = dict[str, str]
+"""What stands in for options, by option."""
 
 
 class _Contexts(Struct, forbid_unknown_fields=True):
@@ -73,10 +57,9 @@ def fill(options: argparse.Namespace, environ: Mapping[str, str]) -> str:
     chosen = named or contexts.current
     if not chosen:
         return source
-    context = _of(contexts, chosen)
-    for name in VARIABLES:
-        if not getattr(options, name) and getattr(context, name):
-            setattr(options, name, getattr(context, name))
+    for name, value in _of(contexts, chosen).items():
+        if not getattr(options, name):
+            setattr(options, name, value)
             source = source or (f"the context {chosen}" if name == "url" else "")
     return source
 
@@ -89,9 +72,8 @@ def run(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             _list(contexts, json=options.json)
             return DONE
         case "set":
-            contexts.contexts[options.name] = Context(
-                *(getattr(options, name) or "" for name in VARIABLES)
-            )
+            said = {name: getattr(options, name) for name in VARIABLES}
+            contexts.contexts[options.name] = {name: text for name, text in said.items() if text}
             contexts.current = contexts.current or options.name
         case "use":
             if options.name != "-":
@@ -110,12 +92,11 @@ def _list(contexts: _Contexts, *, json: bool) -> None:
     if not (contexts.contexts or json):
         print("There are no contexts: see `fox context set --help`.")
     for name, context in sorted(contexts.contexts.items()):
-        fields = msgspec.to_builtins(context)
         current = name == contexts.current
         if json:
-            print(msgspec.json.encode({"name": name, "current": current, **fields}).decode())
+            print(msgspec.json.encode({"name": name, "current": current, **context}).decode())
         else:
-            pairs = (f"{key}={value}" for key, value in fields.items())
+            pairs = (f"{key}={value}" for key, value in context.items())
             print("*" if current else " ", name, *pairs)
 
 
@@ -135,11 +116,15 @@ def _file(environ: Mapping[str, str]) -> Path:
 def _read(environ: Mapping[str, str]) -> _Contexts:
     file = _file(environ)
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_Contexts)
+        found = msgspec.json.decode(file.read_bytes(), type=_Contexts)
     except FileNotFoundError:
         return _Contexts()
     except (OSError, msgspec.MsgspecError) as error:
         raise ContextError(f"{file} cannot be read: {error}.") from error
+    for name, context in found.contexts.items():
+        if unknown := sorted(context.keys() - VARIABLES.keys()):
+            raise ContextError(f"{file} cannot be read: {unknown[0]} of {name} is no option.")
+    return found
 
 
 def _write(environ: Mapping[str, str], contexts: _Contexts) -> None:

@@ -1,4 +1,4 @@
-"""`fox context`: what stands in for --url, --realm, --user and --ca."""
+"""`fox context`: what stands in for the options that say which server, and who logs in."""
 
 import argparse
 import json
@@ -7,6 +7,7 @@ import pytest
 
 from fox_shard.cli import main
 from fox_shard.remote.contexts import VARIABLES, ContextError, fill
+from fox_shard.remote.server_options import SERVER_OPTIONS
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +92,22 @@ def test_a_damaged_file_is_named(tmp_path, home):
     (tmp_path / "fox-shard" / "contexts.json").write_text('{"contexts": 1}')
     with pytest.raises(ContextError, match=r"contexts\.json cannot be read: .*contexts"):
         fill(options(), home)
+
+
+def test_what_a_context_has_beside_the_options_is_a_mistake(tmp_path, home):
+    (tmp_path / "fox-shard").mkdir()
+    text = '{"current": "here", "contexts": {"here": {"command": "lock"}}}'
+    (tmp_path / "fox-shard" / "contexts.json").write_text(text)
+    with pytest.raises(ContextError, match="command of here is no option"):
+        fill(options(), home)
+
+
+def test_whatever_says_where_a_server_is_may_be_option_variable_and_context(home):
+    said = {one: f"{one.name}-of-it" for one in SERVER_OPTIONS if one.choices is None}
+    by_variables = options()
+    fill(by_variables, {**home, **{one.variable: text for one, text in said.items()}})
+    context("set", "here", *(f"--{one.name}={text}" for one, text in said.items()))
+    by_context = options()
+    fill(by_context, home)
+    for one, text in said.items():
+        assert (getattr(by_variables, one.field), getattr(by_context, one.field)) == (text, text)
