@@ -23,6 +23,7 @@ from fox_shard.embedded.local_connection import Client, LocalConnection
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.web_user import WebUser
 from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.transports.batches import SUFFIX
 from fox_shard.gateway.transports.bearer import SeveralAuthorizations, bearer_of
 from fox_shard.gateway.transports.origins import is_allowed, is_local_server
 from fox_shard.gateway.transports.rawsocket import SERIALIZERS
@@ -34,8 +35,8 @@ Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-TEXT: Final = "wamp.2.json"
-"""The subprotocol whose messages are text; those of all others are binary."""
+TEXT: Final = ("wamp.2.json", f"wamp.2.json{SUFFIX}")
+"""The subprotocols whose messages are text; those of all others are binary."""
 
 NORMAL: Final = 1000
 WRONG_TYPE: Final = 1003
@@ -44,6 +45,9 @@ TOO_LONG: Final = 1009
 INTERNAL: Final = 1011
 TRY_LATER: Final = 1013
 """Codes with which a WebSocket is closed (RFC 6455 7.4.1, and IANA's list)."""
+
+LONGEST_REASON: Final = 123
+"""Bytes of the reason of a close frame."""
 
 FAREWELL: Final = 5.0
 """Seconds in which a client has to take what the router has said last."""
@@ -59,7 +63,9 @@ class Speech(NamedTuple):
     subprotocols: tuple[str, ...]
 
 
-WAMP: Final = Speech("WAMP", tuple(SERIALIZERS.values()))
+_PLAIN: Final = tuple(SERIALIZERS.values())
+
+WAMP: Final = Speech("WAMP", (*_PLAIN, *(f"{name}{SUFFIX}" for name in _PLAIN)))
 MQTT: Final = Speech("MQTT", tuple(map(str, MQTT_SUBPROTOCOLS)))
 
 
@@ -165,12 +171,17 @@ class WebSocketApplication:
             _log.error("client_refused", extra={"fox": {"reason": absence}})
 
     def _chosen(self, scope: Scope) -> str:
-        """Return the client's most preferred subprotocol that is spoken here."""
-        spoken = self._speech.subprotocols
-        for name in scope.get("subprotocols", ()):
+        """Return the client's most preferred subprotocol, without batches if it offers that, too.
+
+        As at the gateway's own listeners: see `gateway.transports.websocket`.
+        """
+        spoken, offered = self._speech.subprotocols, scope.get("subprotocols", ())
+        for name in offered:
             if name in spoken:
-                return str(name)
-        raise _Refused(400, POLICY, f"Ask for one of the subprotocols {', '.join(spoken)}.")
+                plain = str(name).removesuffix(SUFFIX)
+                return plain if plain in offered else str(name)
+        plain_ones = ", ".join(name for name in spoken if not name.endswith(SUFFIX))
+        raise _Refused(400, POLICY, f"Ask for one of the subprotocols {plain_ones}.")
 
 
 def _bearer(scope: Scope) -> str:
@@ -257,7 +268,7 @@ class _Conversation:
             if message["type"] == "websocket.disconnect":
                 return 0
             text, data = message.get("text"), message.get("bytes")
-            if (text is None) is (self.subprotocol == TEXT):
+            if (text is None) is (self.subprotocol in TEXT):
                 return WRONG_TYPE
             try:
                 self.connection.send(text.encode() if text is not None else data or b"")
@@ -266,7 +277,7 @@ class _Conversation:
 
     async def _write(self) -> None:
         while (message := await self._queue.get()) is not None:
-            is_text = self.subprotocol == TEXT
+            is_text = self.subprotocol in TEXT
             content = {"text": message.decode()} if is_text else {"bytes": message}
             await self._send({"type": "websocket.send", **content})
             self.waiting -= len(message)
@@ -282,8 +293,13 @@ async def _refuse(scope: Scope, send: Send, refused: _Refused) -> None:
     if DENIAL in (scope.get("extensions") or {}):
         await _answer(send, DENIAL, refused.status, refused.sentence)
     else:
-        close = {"code": refused.code, "reason": refused.sentence}
+        close = {"code": refused.code, "reason": as_reason(refused.sentence)}
         await send({"type": "websocket.close", **close})
+
+
+def as_reason(sentence: str) -> str:
+    """Return as much of a sentence as a close frame has room for (RFC 6455 5.5)."""
+    return sentence.encode()[:LONGEST_REASON].decode(errors="ignore")
 
 
 async def _answer(

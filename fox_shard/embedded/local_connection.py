@@ -15,6 +15,7 @@ from fox_shard.gateway.clients.access import Access
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.slowness import Slowness
 from fox_shard.gateway.core import Gateway
+from fox_shard.gateway.transports.batches import SUFFIX
 from fox_shard.gateway.transports.factories import makers
 from fox_shard.gateway.transports.rawsocket import (
     IS_LONGEST,
@@ -42,9 +43,9 @@ class Client(NamedTuple):
     """The other end. on_message, on_closed: called from `LocalConnection.collect`.
 
     peer: its address, "host:port". access: how it came. subprotocol: as of a WebSocket, which names
-    WAMP's serializer, or MQTT. on_message(message): a message of the gateway; of MQTT, one or more
-    packets. on_closed(): the connection has ended. waiting(): returns how many bytes of messages
-    have not been taken yet.
+    WAMP's serializer, or MQTT. on_message(message): a message of the gateway, or a batch where the
+    subprotocol is batched; of MQTT, one or more packets. on_closed(): the connection has ended.
+    waiting(): returns how many bytes of messages have not been taken yet.
     """
 
     peer: str
@@ -72,7 +73,8 @@ class LocalConnection:
         self._client = client
         self._schedule = schedule
         self._loop = asyncio.get_running_loop()
-        serializer = _SERIALIZER.get(client.subprotocol)
+        plain = client.subprotocol.removesuffix(SUFFIX)
+        serializer = _SERIALIZER.get(plain)
         self._is_framed = serializer is not None
         size = gateway.settings.max_message_size
         # As RawSocket's handshake agrees on it: a power of 2.
@@ -92,7 +94,8 @@ class LocalConnection:
         connection.access = client.access
         connection.waiting = client.waiting
         self._update_clock()
-        kind = "mqtt" if serializer is None else "local"
+        local = "local" if plain == client.subprotocol else "local batched"
+        kind = "mqtt" if serializer is None else local
         connection.receiver = makers(gateway, gateway.requests)[kind](connection)
         if serializer is not None:
             self._hand_over(bytes((MAGIC, 0xF0 | serializer, 0, 0)))

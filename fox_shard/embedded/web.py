@@ -18,7 +18,7 @@ from fox_shard.client.failures import CannotConnect
 from fox_shard.client.transport import Transport
 from fox_shard.config import Address, Config, Listener
 from fox_shard.coordinator.totals import ProcessTotals
-from fox_shard.embedded.asgi import WAMP, WebSocketApplication
+from fox_shard.embedded.asgi import WAMP, WebSocketApplication, as_reason
 from fox_shard.embedded.entrance import Clients, Closed, let_in, open_gateway
 from fox_shard.embedded.handing_over import NotHandedOver, ask
 from fox_shard.embedded.junction_sampler import frame_source
@@ -263,6 +263,6 @@ async def _answer_absent(sentence: str, scope: Scope, receive: Receive, send: Se
     """Answer a request while the router does not run."""
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": TRY_LATER, "reason": sentence})
+        await send({"type": "websocket.close", "code": TRY_LATER, "reason": as_reason(sentence)})
     else:
         await Problem(503, sentence, headers=AGAIN).response()(scope, receive, send)

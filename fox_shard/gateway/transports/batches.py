@@ -19,6 +19,9 @@ from fox_shard.gateway.transports.receivers import MESSAGE, Frame, MessageReceiv
 SUFFIX: Final = ".batched"
 """The end of the names of batched subprotocols."""
 
+LONGEST_HEAD: Final = 4
+"""Bytes by which a message is longer in a batch, at most."""
+
 _SEPARATOR: Final = b"\x1e"
 
 Split = Callable[[bytes], Iterator[bytes]]

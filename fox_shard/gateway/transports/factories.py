@@ -24,7 +24,8 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
     """Return, for each listener, the function that makes the first receiver of a connection.
 
     "local": of connections without a socket, whose messages are framed as in RawSocket: those of an
-    application, and of its web server, which has the WebSockets.
+    application, and of its web server, which has the WebSockets. "local batched": the same, of
+    batches.
     host, router: the same gateway, as transports and as sessions see it.
     """
 
@@ -61,9 +62,13 @@ def makers(host: Host, router: Router) -> Mapping[str, Maker]:
         is_own = access is not None and access.application
         return RawSocket(host, connection, by_nothing if is_own else by_websocket)
 
+    def local_batched(connection: Connection) -> RawSocket:
+        return RawSocket(host, connection, by_websocket, batched=True)
+
     return {
         "websocket": lambda connection: WebSocket(host, connection, by_websocket, mqtt),
         "rawsocket": lambda connection: RawSocket(host, connection, by_rawsocket),
         "local": local,
+        "local batched": local_batched,
         "mqtt": lambda connection: Reader(MqttSession(router, connection)),
     }

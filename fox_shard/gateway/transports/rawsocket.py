@@ -3,6 +3,7 @@
 Owns: the bytes of that transport. Never: the contents of messages.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final, final
 
@@ -11,6 +12,7 @@ from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.host import Host
 from fox_shard.gateway.clients.pings import Pings
 from fox_shard.gateway.clients.unfinished import Unfinished
+from fox_shard.gateway.transports.batches import LONGEST_HEAD, BatchReceiver, framing
 from fox_shard.gateway.transports.receivers import (
     BEFORE_SESSION,
     BYTES_SHIFT,
@@ -59,6 +61,7 @@ class RawSocket:
 
     __slots__ = (
         "_agreed",
+        "_batched",
         "_connection",
         "_host",
         "_limit",
@@ -66,16 +69,25 @@ class RawSocket:
         "_partial",
         "_pings",
         "_session",
+        "_take",
         "_unfinished",
         "_wamp",
     )
 
-    def __init__(self, host: Host, connection: Connection, wamp: WampMaker) -> None:
-        """wamp: makes the session that receives the messages."""
+    def __init__(
+        self, host: Host, connection: Connection, wamp: WampMaker, *, batched: bool = False
+    ) -> None:
+        """wamp: makes the session that receives the messages.
+
+        batched: what is framed are the batches of a WebSocket, which another web server has.
+        """
         self._host = host
         self._connection = connection
         self._wamp = wamp
+        self._batched = batched
         self._session: MessageReceiver | None = None
+        # Takes a message, or a batch, when there is a session.
+        self._take: Callable[[bytes, float], None]
         # Bytes of a message: agreed on, and allowed by now.
         self._agreed = self._limit = 0
         # The beginning of a message (or of the handshake), and how many bytes it needs to go on.
@@ -156,11 +168,24 @@ class RawSocket:
 
     def _begin(self, serializer: str, limit: int) -> None:
         connection = self._connection
-        encoder = ("rawsocket", limit)
-        self._session = self._wamp(
-            connection, serializer, frame, connection.close, encoder, limit=limit
-        )
         host = self._host
+        if self._batched:
+            text = serializer == SERIALIZERS[1]
+            session = self._session = self._wamp(
+                connection,
+                serializer,
+                framing(frame, text=text),
+                connection.close,
+                ("batched rawsocket", limit),
+                limit=limit - LONGEST_HEAD,
+            )
+            longest, counts = host.settings.batch_messages, host.limit_counts
+            self._take = BatchReceiver(connection, session, longest, counts, text=text).batch
+        else:
+            session = self._session = self._wamp(
+                connection, serializer, frame, connection.close, ("rawsocket", limit), limit=limit
+            )
+            self._take = session.message
         interval = host.settings.rawsocket_ping_interval
         if interval:
             self._pings = Pings(
@@ -182,7 +207,7 @@ class RawSocket:
         session = self._session
         connection = self._connection
         assert session is not None
-        take = session.message
+        take = self._take
         end = len(data)
         while not connection.closing:
             if connection.budget <= 0:

@@ -72,6 +72,90 @@ def test_clients_publish_and_call_through_the_web_server():
     running(body)
 
 
+def batch_of(codec, *messages):
+    """Return a batch (WAMP #batchedwebsocket)."""
+    if codec is json:
+        return "".join(f"{json.encode(message).decode()}\x1e" for message in messages)
+    parts = [codec.encode(message) for message in messages]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def messages_of(codec, batch):
+    """Return the messages of a batch."""
+    if codec is json:
+        return [json.decode(one) for one in batch.split("\x1e")[:-1]]
+    found = []
+    while batch:
+        size = int.from_bytes(batch[:4], "big")
+        found.append(codec.decode(batch[4 : 4 + size]))
+        batch = batch[4 + size :]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "codec"), [("wamp.2.json", json), ("wamp.2.msgpack", msgpack)]
+)
+def test_messages_come_and_go_in_batches_where_the_client_asks_for_them(subprotocol, codec):
+    async def body():
+        async with connected(subprotocol=f"{subprotocol}.batched") as (_, client):
+            assert client.subprotocol == f"{subprotocol}.batched"
+            topic, options = "com.example.a", {"exclude_me": False, "acknowledge": True}
+            await client.send(batch_of(codec, HELLO))
+            (welcome,) = messages_of(codec, await client.recv())
+            assert welcome[0] == 2
+            subscribe, publish = [32, 1, {}, topic], [16, 2, options, topic, ["x"]]
+            await client.send(batch_of(codec, subscribe, publish))
+            found = []
+            while len(found) < 3:
+                found += messages_of(codec, await client.recv())
+            assert sorted(message[0] for message in found) == [17, 33, 36]
+            await client.send("x" if codec is json else b"xx")
+            (refusal,) = messages_of(codec, await client.recv())
+            assert (refusal[0], refusal[2]) == (3, "wamp.error.protocol_violation")
+            with pytest.raises(ConnectionClosed):
+                await client.recv()
+
+    running(body)
+
+
+def test_a_batch_has_a_limit():
+    async def body():
+        limit = {"gateway.batch_messages": 2}
+        async with connected(subprotocol="wamp.2.json.batched", **limit) as (_, client):
+            await client.send(batch_of(json, HELLO, *([[48, 1, {}, "a"]] * 2)))
+            (refusal,) = messages_of(json, await client.recv())
+            assert "a batch has at most 2 messages" in refusal[1]["message"]
+
+    running(body)
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (["wamp.2.json.batched", "wamp.2.json"], "wamp.2.json"),
+        (["wamp.2.cbor.batched", "wamp.2.json"], "wamp.2.cbor.batched"),
+        (["x", "wamp.2.msgpack"], "wamp.2.msgpack"),
+    ],
+)
+def test_batches_are_for_clients_that_offer_nothing_else(offered, chosen):
+    said = []
+    heard = iter(({"type": "websocket.connect"}, {"type": "websocket.disconnect"}))
+
+    async def receive():
+        return next(heard)
+
+    async def send(message):
+        said.append(message)
+
+    async def body():
+        async with application() as (router, _):
+            scope = {"type": "websocket", "headers": [], "subprotocols": offered}
+            await router.wamp(scope, receive, send)
+
+    running(body)
+    assert said == [{"type": "websocket.accept", "subprotocol": chosen}]
+
+
 @pytest.mark.parametrize(
     ("subprotocol", "codec"), [("wamp.2.json", json), ("wamp.2.msgpack", msgpack)]
 )

@@ -84,6 +84,9 @@ def test_without_its_lifespan_a_router_says_what_is_missing(caplog):
     for _ in range(2):
         start, _ = asyncio.run(first_answers(application, request(**HTTP)))
         assert start["status"] == 503
+    (close, *_) = asyncio.run(first_answers(application, request()))
+    assert close["reason"].startswith("The router does not run yet")
+    assert len(close["reason"].encode()) <= 123  # RFC 6455 5.5
     (record,) = caplog.records  # said once
     assert "have the lifespan `router.lifespan`" in record.fox["reason"]
     with pytest.raises(RouterError, match="have the lifespan"):
