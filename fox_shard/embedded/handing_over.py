@@ -16,7 +16,8 @@ from fox_shard.gateway.clients.web_user import WebUser
 
 _log = logging.getLogger("fox")
 
-UserOf = Callable[[Mapping[str, Any]], WebUser | Awaitable[WebUser | None] | None]
+# Each framework has a type of its own for a scope, and none of them fits those of the others.
+UserOf = Callable[[Any], WebUser | Awaitable[WebUser | None] | None]
 """Returns who the application has authenticated; None: nobody. Gets an ASGI scope.
 
 That of a WebSocket, or of a request.

@@ -97,7 +97,7 @@ async def put(request: Request) -> Response:
     context = context_of(request)
     found = parameters(request, ("realm", "retain"))
     check_json(request)
-    lifetime = number(found, "retain", 0, 0, (1 << 31) - 1)
+    lifetime = number(found, "retain", 0, 1, (1 << 31) - 1)
     limits = context.limits
     body = await body_of(request, context.bodies, limits.body, limits.body_timeout)
     value: object = decoded(body, Any, limits.containers)

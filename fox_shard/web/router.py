@@ -25,6 +25,8 @@ from fox_shard.web.sessions import LoginRefused, MessageTooLong, Visitor
 ENVELOPE: Final = 64
 """Bytes of a message besides its topic, options and arguments."""
 
+NO_METHOD: Final = "wamp.error.no_matching_auth_method"
+
 DialFor = Callable[[Visitor], Awaitable[Transport]]
 """Opens a connection on behalf of a visitor. Raises Unreachable."""
 
@@ -165,7 +167,11 @@ class Router:
         except Unreachable:
             refusal = listening[0].refusal if listening else None
             if refusal is not None:
-                raise LoginRefused(*refusal) from None
+                uri, sentence = refusal
+                if visitor.token and uri == NO_METHOD:
+                    # Which methods there are is of no use to an HTTP client.
+                    sentence = "this realm knows no tokens"
+                raise LoginRefused(uri, sentence) from None
             raise
         return RouterSession(engine, self._longest)
 

@@ -161,6 +161,19 @@ def test_paths_in_answers_begin_with_that_of_the_mount():
     running(body)
 
 
+def test_a_token_is_refused_in_words_where_there_are_none():
+    async def body():
+        async with application() as (_, http):
+            shown = {"Authorization": "Bearer a.b.c"}
+            answer = await http.get("/fox/api/keys/com.example.a", headers=shown)
+            assert (answer.status_code, answer.json()["detail"]) == (
+                401,
+                "this realm knows no tokens",
+            )
+
+    running(body)
+
+
 def test_the_dashboard_has_a_slash_at_its_end_also_where_a_mount_does_without():
     def mount(web):
         return Litestar(route_handlers=[asgi("/fox", is_mount=True, copy_scope=True)(web)])

@@ -89,7 +89,7 @@ def test_a_value_is_published_as_a_key(sessions, body, args):
 def test_a_lifetime_is_in_seconds(sessions):
     request(sessions, "PUT", f"{PATH}?retain=60", json=1)
     assert sessions.asked[0][4]["retain"] == 60
-    for wrong in ("-1", "x", "1e3", "9" * 20):
+    for wrong in ("-1", "0", "x", "1e3", "9" * 20):
         answer = request(sessions, "PUT", f"{PATH}?retain={wrong}", json=1)
         assert answer.json()["errors"][0]["parameter"] == "retain"
 
