@@ -58,7 +58,7 @@ def refuse_if_ended(run_dir: Path, config: Config) -> None:
     names = ["coordinator", *(f"shard-{number}" for number in range(config.shards))]
     if not any(answers(run_dir, name) for name in names):
         raise AttachError(
-            f"No server runs in {run_dir}, although one has: start the server first, or give the "
+            f"The server of {run_dir} does not run any more: start it first, or give the "
             "run directory (run_dir) of one that runs."
         )
 
