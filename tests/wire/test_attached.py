@@ -290,7 +290,7 @@ async def test_an_application_is_told_why_it_has_none(server, tmp_path):
     assert "No server has run in" in await refusal(tmp_path)
     # What a server leaves behind that has ended.
     (tmp_path / "server.json").write_bytes((server.run_dir / "server.json").read_bytes())
-    assert "No server runs in" in await refusal(tmp_path)
+    assert "does not run any more" in await refusal(tmp_path)
 
 
 async def test_applications_share_one_process(tmp_path):
