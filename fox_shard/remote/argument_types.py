@@ -13,8 +13,8 @@ AUTH: Final = ("scram", "wampcra", "ticket")
 """How a password may be proved."""
 
 NOTATION: Final = (
-    "Topics are in the notation of WAMP, a.b, or of MQTT, a/b. What has dots and slashes is WAMP's,"
-    " unless mqtt: stands before it; wamp: stands before what has only slashes and is WAMP's."
+    "Topics are in the notation of WAMP, a.b, or of MQTT, a/b. A topic with dots and slashes is"
+    " taken for WAMP's, one with slashes alone for MQTT's; mqtt: or wamp: before it says otherwise."
 )
 WILDCARDS: Final = (
     "PATTERN: a topic, in which a component * (in MQTT's notation, +) is any one component and a"
