@@ -208,8 +208,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         while not self._hangup.is_set():
             await self.buffer.has_room()
-            data = await transport.receive()
-            self.perform(self.core.received(data, loop.time()))
+            # The message has no name here, so that it is forgotten when it has been taken apart.
+            self.perform(self.core.received(await transport.receive(), loop.time()))
 
     async def _write(self, transport: Transport) -> None:
         """Send messages, until the core has hung up and nothing is left."""

@@ -31,7 +31,8 @@ Directory = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00]+$")]
 class Gateway(Struct, frozen=True, kw_only=True):
     """Section [gateway]: the listeners (None: off), and the limits for one client.
 
-    outbound_limit: bytes waiting to be sent to one client. slow_timeout: seconds for which more
+    outbound_limit: bytes waiting to be sent to one client. outbound_total: to all clients of one
+    gateway process. slow_timeout: seconds for which more
     than that may wait while the client takes next to nothing. held_limit: bytes of events and calls
     that wait in a gateway for earlier ones of their senders. max_message_size: bytes of one
     incoming message. max_containers: number of lists and maps in it. topic_length: bytes of one
@@ -62,6 +63,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
     rawsocket: OptionalAddress = Address("127.0.0.1", 8081)
     mqtt: OptionalAddress = Address("127.0.0.1", 1883)
     outbound_limit: Annotated[int, Meta(ge=1 << 12, le=1 << 32)] = 1 << 24
+    outbound_total: Annotated[int, Meta(ge=1 << 24, le=1 << 40)] = 1 << 30
     slow_timeout: Seconds = 5.0
     slow_consumer: Literal["disconnect", "drop"] = "disconnect"
     publish_rate: Annotated[int, Meta(ge=0, le=10_000_000)] = 0

@@ -60,12 +60,11 @@ def cbor_has_more(data: bytes, most: int) -> bool:
     if len(data) <= most or len(data.translate(None, _NOT_CBOR)) <= most:
         return False
     at = count = 0
-    while True:
+    while at < len(data):
         scalars = _CBOR_SCALARS.match(data, at)
         if scalars is not None:
             at = scalars.end()
-        if at >= len(data):
-            return False
+            continue
         kind, info = data[at] >> 5, data[at] & 0x1F
         width = _CBOR_WIDTHS.get(info, 0)
         start = at + 1 + width
@@ -77,7 +76,8 @@ def cbor_has_more(data: bytes, most: int) -> bool:
         elif kind in _CBOR_STRINGS and width:
             at = start + int.from_bytes(data[at + 1 : start])
         else:
-            return False  # A value that is cut off, or none at all: here its reader gives up.
+            break  # A value that is cut off, or none at all: here its reader gives up.
+    return False
 
 
 # Bytes that may begin a MessagePack list or map: fixmap, fixarray, array 16 … map 32.

@@ -17,8 +17,9 @@ from fox_shard.gateway.clients.connection import ADVICE
 from fox_shard.gateway.clients.limited_lines import MAX_REASON, LimitedLines
 from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.consulting.consultations import Consultations
-from fox_shard.gateway.consulting.outcomes import Advice, Function, NoAdvice, adviser, one_line
+from fox_shard.gateway.consulting.outcomes import Advice, Function, NoAdvice, adviser
 from fox_shard.gateway.sessions.session import Session
+from fox_shard.printable import printable
 
 FAILED = "authorization_failed"
 """The name under which questions without an answer are counted."""
@@ -151,8 +152,8 @@ class Authorizers:
             lines = self._lines[who] = self._new_lines()
         fields: dict[str, object] = {"realm": who[0], "authorizer": who[1], "why": outcome.why}
         if outcome.uri:
-            fields["error"] = one_line(outcome.uri[:MAX_REASON])
-        lines.add(fields | {"reason": one_line(outcome.message[:MAX_REASON])}, self._clock())
+            fields["error"] = printable(outcome.uri[:MAX_REASON])
+        lines.add(fields | {"reason": printable(outcome.message[:MAX_REASON])}, self._clock())
         return None
 
     def _go_on(self, answers: Answers, again: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from fox_shard.client import Event
+from fox_shard.printable import printable_json
 
 __all__ = ["as_json", "as_name", "as_plain", "from_text", "value_of", "why_no_json"]
 
@@ -41,8 +42,8 @@ def value_of(event: Event) -> Any:  # noqa: ANN401 (JSON)
 
 
 def as_json(value: object) -> str:
-    """Return the value as JSON on one line."""
-    return msgspec.json.encode(value).decode()
+    """Return the value as JSON on one line, of which a terminal prints each character."""
+    return printable_json(msgspec.json.encode(value).decode())
 
 
 def as_name(topic: str) -> str:

@@ -41,6 +41,8 @@ class GatewayWebSocket(ClientConnection):
         """Need no room any more."""
         self._reservation.end()
         super().connection_lost(exc)
+        # The connection refers to itself, so it lives until garbage is looked for.
+        self.protocol.reader.discard()
 
     async def recv(self, decode: bool | None = None) -> Data:  # type: ignore[override] # noqa: FBT001 (its own)
         """Wait for the next message, and return it. The one before is not in use any more."""

@@ -8,6 +8,7 @@ import logging
 import sys
 
 from fox_shard.config import Config
+from fox_shard.printable import printable
 
 
 class TextFormatter(logging.Formatter):
@@ -16,7 +17,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = dict(getattr(record, "fox", {}))
         process = fields.pop("process", "")
-        text = " ".join(f"{key}={value}" for key, value in fields.items())
+        text = " ".join(f"{key}={printable(str(value))}" for key, value in fields.items())
         when, event = self.formatTime(record), record.getMessage()
         # What concerns the whole server is of no process.
         whose = f"{process} " if process else ""
@@ -46,7 +47,8 @@ class _FieldsInMessage(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         fields = {} if record.args else getattr(record, "fox", {})
-        record.msg = " ".join((str(record.msg), *(f"{key}={fields[key]}" for key in fields)))
+        texts = (f"{key}={printable(str(value))}" for key, value in fields.items())
+        record.msg = " ".join((str(record.msg), *texts))
         return True
 
 

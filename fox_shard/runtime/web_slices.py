@@ -90,7 +90,6 @@ class Reading(asyncio.BufferedProtocol):
         """Hand everything to this connection from now on."""
         self._connection = connection
         self._most = connection.slice_bytes
-        self.connection_lost = connection.connection_lost  # type: ignore[method-assign]
         self.eof_received = connection.eof_received  # type: ignore[method-assign]
         self.pause_writing = connection.pause_writing  # type: ignore[method-assign]
         self.resume_writing = connection.resume_writing  # type: ignore[method-assign]
@@ -99,6 +98,11 @@ class Reading(asyncio.BufferedProtocol):
         """Begin."""
         self._transport = transport
         self._made(cast(asyncio.Transport, _SlicedTransport(transport, self)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget what is left."""
+        self._left = b""
+        self._connection.connection_lost(exc)
 
     def want(self, *, more: bool) -> None:
         """Note whether the connection wants more."""

@@ -47,6 +47,9 @@ class CountedWebSocket(WebSocketsSansIOProtocol):
         self._reservation.end()
         self._stop_timer()
         super().connection_lost(exc)
+        # The connection refers to itself, so it lives until garbage is looked for.
+        self.conn.reader.discard()
+        self.frames = []
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; read no more of them while answers wait, or until there is room."""

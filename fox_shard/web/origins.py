@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fox_shard.gateway.clients.access import is_loopback
-from fox_shard.gateway.transports.origins import is_allowed, is_local_server
+from fox_shard.gateway.transports.origins import hostname, is_allowed, is_local_server
 from fox_shard.web.problems import Problem
 
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -83,7 +83,8 @@ class OriginCheck:
         """Return why the request is not answered, if it is not."""
         is_local = is_local_server(scope) if self._is_local is None else self._is_local
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin", "")
+        # Two origins are none that is allowed.
+        host, origin = headers.get("host", ""), ",".join(headers.getlist("origin"))
         if is_local and not self._is_called_right(host):
             sentence = "The server is not called by this name: see gateway.allowed_origins."
             return Problem(421, sentence, parameter="Host")
@@ -102,6 +103,5 @@ class OriginCheck:
         """Whether this is the name of a server that only this machine reaches."""
         if "*" in self._allowed:
             return True
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         authorities = (one.partition("://")[2] for one in self._allowed)
-        return is_loopback(name) or host.lower() in (one.lower() for one in authorities)
+        return is_loopback(hostname(host)) or host.lower() in (one.lower() for one in authorities)

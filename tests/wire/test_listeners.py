@@ -20,6 +20,7 @@ from fox_shard.gateway.sockets import channel as channel_module
 from fox_shard.gateway.sockets.listeners import Listeners
 from fox_shard.gateway.sockets.listening import ListenError
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.sockets.relief import Relief
 
 LIMIT = 1 << 16
 ANYWHERE = Address("127.0.0.1", 0)
@@ -350,6 +351,33 @@ def test_a_client_that_does_not_read_is_reported_as_slow_once(run, monkeypatch):
             assert shell.found_slow == [shell.receivers[0].connection]
             assert shell.receivers[0].losses == 1
             writer.transport.abort()
+
+    run(main())
+
+
+def test_the_client_for_which_most_waits_is_ended_when_too_much_waits_for_all(run):
+    async def main():
+        async with running() as shell:
+            shell.settings = Settings(outbound_limit=1 << 30, slow_timeout=3600.0)
+            shell.listeners.relief = Relief(64 << 20)
+            writers = []
+            for size in (1, 60 << 20, 40 << 20):  # of which the kernel takes some
+                _, writer = await shell.connect()
+                writers.append(writer)
+                writer.transport.pause_reading()
+                writer.write(b"a")
+                await until(
+                    lambda: len(shell.receivers) == len(writers) and shell.receivers[-1].got
+                )
+                assert shell.found_slow == []
+                shell.receivers[-1].connection.write(bytes(size))
+                shell.schedule_flush()
+            await until(lambda: shell.found_slow)
+            assert shell.found_slow == [shell.receivers[1].connection]
+            assert shell.limit_counts.totals() == {"outbound_total": 1}
+            await until(lambda: len(shell.listeners) == 2)
+            for writer in writers:
+                writer.transport.abort()
 
     run(main())
 

@@ -22,7 +22,8 @@ from fox_shard.gateway.auth.proofs import CryptosignProof, Proof, WampCraProof
 from fox_shard.gateway.auth.refusals import AuthenticationFailed, Busy
 from fox_shard.gateway.auth.stand_in import StandIn
 from fox_shard.gateway.consulting.consultations import Consultation, Consultations
-from fox_shard.gateway.consulting.outcomes import Advice, Adviser, NoAdvice, adviser, one_line
+from fox_shard.gateway.consulting.outcomes import Advice, Adviser, NoAdvice, adviser
+from fox_shard.printable import printable
 from fox_shard.users.passwords import LENGTH
 from fox_shard.users.user import User, Users
 
@@ -182,7 +183,7 @@ class DynamicAttempt:
     @property
     def description(self) -> str:
         """The attempt in words, for the log: why it failed, but never a ticket."""
-        reason = f": {one_line(self._reason[:200])}" if self._reason else ""
+        reason = f": {printable(self._reason[:200])}" if self._reason else ""
         return self._claim.description(self.method) + reason
 
     # Asking

@@ -32,6 +32,8 @@ NAMES = (
     "batch_messages",
     "max_filters",
     "outbound_limit",
+    # Clients that were disconnected because too much waited for all together.
+    "outbound_total",
     # Events that were dropped because their receivers read too slowly.
     "slow_consumer",
     # How often sessions were not read because they published too fast.

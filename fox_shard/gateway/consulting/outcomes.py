@@ -39,8 +39,8 @@ class Advice(Struct, frozen=True):
 class NoAdvice(Struct, frozen=True):
     """There is no answer, so whatever depends on it must not happen.
 
-    message: a sentence for the log (see `one_line`); clients are not shown it. uri: the error's, if
-    there was one.
+    message: a sentence for the log (see `printable`); clients are not shown it. uri: the error's,
+    if there was one.
     """
 
     why: Why
@@ -50,11 +50,6 @@ class NoAdvice(Struct, frozen=True):
 
 Told: TypeAlias = Callable[[Advice | NoAdvice], None]
 """Is called once, at once or later, unless the consultation is canceled."""
-
-
-def one_line(text: str) -> str:
-    """Return the text for one line of the log: an error may repeat what a client has sent."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def adviser(text: str, realm: str) -> Adviser:

@@ -12,6 +12,7 @@ from fox_shard.gateway.clients.access import UNIX, Access
 from fox_shard.gateway.clients.connection import Connection, Receiver
 from fox_shard.gateway.clients.host import SocketHost
 from fox_shard.gateway.clients.slowness import Slowness
+from fox_shard.gateway.sockets.relief import Relief
 
 Maker = Callable[[Connection], Receiver]
 """A function that makes the first receiver of a new connection."""
@@ -49,6 +50,7 @@ class Acceptor(Protocol):
     """Called after a receiver was called."""
 
     clock: Callable[[], float]
+    relief: Relief
 
     @property
     def after(self) -> Callable[..., asyncio.TimerHandle]:
@@ -255,6 +257,7 @@ class Channel(asyncio.Protocol):
         traffic.messages_out += count
         traffic.bytes_out += size
         self.written += size
+        self._listeners.relief.written += size
         out.clear()
         self.socket.write(chunk)
 

@@ -24,6 +24,7 @@ from fox_shard.gateway.sockets.channel import Channel, Maker
 from fox_shard.gateway.sockets.listening import ListenError, listening_sockets, refusal_of
 from fox_shard.gateway.sockets.newcomers import Newcomer, Newcomers
 from fox_shard.gateway.sockets.ports import Claims
+from fox_shard.gateway.sockets.relief import Relief
 from fox_shard.gateway.sockets.tls_contexts import TlsContexts
 from fox_shard.gateway.sockets.unix_sockets import UnixListener
 
@@ -62,6 +63,7 @@ class Listeners:
         self.clock = loop.time
         self.after = loop.call_later
         self._newcomers = Newcomers(self, loop.call_soon)
+        self.relief = Relief(host.settings.outbound_total)
 
     def __len__(self) -> int:
         return len(self._channels)
@@ -215,11 +217,22 @@ class Listeners:
                 channel.pause(paused=connection.paused)
         else:
             dirty.clear()
+        if self.relief.is_due:
+            self._relieve()
         # A turn begins.
         turns = self.host.turns
         due = turns.begin(self.clock())
         if due or turns.busy:
             self._go_on(turns, due)
+
+    def _relieve(self) -> None:
+        """End the clients for whom most waits, if it is too much for all together."""
+        sizes = ((one.socket.get_write_buffer_size(), one) for one in self._channels)
+        for channel in self.relief.fullest(sizes):
+            self.host.limit_counts.add("outbound_total")
+            channel.end_slow()
+            # It gets no goodbye, which would wait behind all that has to be given up now.
+            channel.socket.abort()
 
     def _go_on(self, turns: Turns, due: list[Connection]) -> None:
         """Go on with what clients have sent and earlier turns have left (see `Turns`)."""

@@ -6,8 +6,9 @@ Every page on the web can reach the servers at 127.0.0.1 of whoever looks at it,
 sends the page's origin. Other clients send none, and are not limited by this rule.
 """
 
+import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from fox_shard.gateway.clients.access import is_loopback
 
@@ -28,7 +29,7 @@ def is_allowed(origin: str, host: str, allowed: Collection[str], *, is_local: bo
     if not scheme_ends:
         return False
     if is_local:
-        return is_loopback(_hostname(authority))
+        return is_loopback(hostname(authority))
     return authority.lower() == host.lower()
 
 
@@ -42,8 +43,10 @@ def is_local_server(scope: Mapping[str, Any]) -> bool:
     return is_loopback(str(host))
 
 
-def _hostname(authority: str) -> str:
-    """Return the host of `host:port`, and an IPv6 address without its brackets."""
-    if authority.startswith("["):
-        return authority[1:].partition("]")[0]
-    return authority.partition(":")[0]
+def hostname(authority: str) -> str:
+    """Return the host of `host:port`, and an IPv6 address without its brackets; "": it is none."""
+    found = _AUTHORITY.fullmatch(authority)
+    return (found[1] or found[2]) if found is not None else ""
+
+
+_AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@,/\s]+))(?::[0-9]*)?")

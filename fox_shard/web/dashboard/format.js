@@ -72,12 +72,67 @@ export function valueOf(args = [], kwargs = {}) {
 
 /** JSON on one line, cut off. */
 export function brief(value, most = 200) {
-  const text = JSON.stringify(value) ?? "";
+  return visible(cut(write(value, most, ""), most));
+}
+
+/** JSON on many lines; of more than `most` characters it has the first ones, and some more. */
+export function pretty(value, most) {
+  return write(value, most, "  ");
+}
+
+const FULL = Symbol("full");
+
+/** Write JSON until it has more than `most` characters: what is behind them may be millions, and costs nothing. */
+function write(value, most, indent) {
+  let text = "";
+  const add = (part) => {
+    text += part;
+    if (text.length > most) throw FULL;
+  };
+  const each = (open, items, close, margin) => {
+    const inner = indent && `${margin}${indent}`;
+    let count = 0;
+    add(open);
+    for (const [name, item] of items) {
+      add(`${count ? "," : ""}${inner}`);
+      if (name !== null) add(`${JSON.stringify(name.slice(0, most + 1))}:${indent && " "}`);
+      walk(item, inner);
+      count += 1;
+    }
+    add(count ? `${margin}${close}` : close);
+  };
+  const walk = (one, margin) => {
+    if (Array.isArray(one)) each("[", elements(one), "]", margin);
+    else if (isObject(one)) each("{", members(one), "}", margin);
+    else add(JSON.stringify(typeof one === "string" ? one.slice(0, most + 1) : one) ?? "null");
+  };
+  try {
+    walk(value, indent && "\n");
+  } catch (error) {
+    if (error !== FULL) throw error;
+  }
+  return text;
+}
+
+function* elements(list) {
+  for (const item of list) yield [null, item];
+}
+
+function* members(object) {
+  for (const name in object) yield [name, object[name]];
+}
+
+/** A text, cut off. */
+export function cut(text, most) {
   return text.length > most ? `${text.slice(0, most)}…` : text;
 }
 
-export function pretty(value) {
-  return JSON.stringify(value, null, 2) ?? "";
+// Controls, and what joins, hides or turns the characters beside it; line ends of JSON are no part of these.
+const INVISIBLE = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/gu;
+
+/** A text of others, with escapes for characters that would make it look like another one. */
+export function visible(text) {
+  return (text ?? "").replace(INVISIBLE, (one) => `\\u{${one.codePointAt(0).toString(16)}}`);
 }
 
 /** What somebody has typed, as a value: JSON, or else text. */

@@ -1,10 +1,13 @@
 // A table of any length, of which only the visible rows are in the page.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { cut, visible } from "./format.js";
 import { useId } from "./ui.js";
 
 const ROW = 36;
 const BEYOND = 8;
+/** Characters of a cell; there is room for fewer. */
+const LONGEST = 400;
 
 /** The range of rows that are visible, and what the scrolling element needs. */
 export function useWindow(count, rowHeight = ROW) {
@@ -125,12 +128,16 @@ export function Grid({ label, columns, rows, keyOf, onOpen, onRange, selected, t
             >
               ${columns.map(
                 ({ name, show, minor, right }) => html`
-                  <div key=${name} role="gridcell" class=${cellClass(minor, right)}>${show(row)}</div>`,
+                  <div key=${name} role="gridcell" class=${cellClass(minor, right)}>${shown(show(row))}</div>`,
               )}
             </div>`;
         })}
       </div>
     </div>`;
+}
+
+function shown(content) {
+  return typeof content === "string" ? visible(cut(content, LONGEST)) : content;
 }
 
 function cellClass(minor, right) {

@@ -99,7 +99,7 @@ function take(missed, latest, roundTrip) {
  */
 function sampleOf(latest, roundTrip) {
   const at = latest.at * 1000;
-  const sample = { at, roundTrip, realms: {}, processes: {}, times: {}, bounds: latest.bounds };
+  const sample = { at, roundTrip, realms: Object.create(null), processes: {}, times: {}, bounds: latest.bounds };
   const seen = new Map();
   for (const process of latest.processes) {
     const before = previous.get(process.name);
@@ -113,7 +113,8 @@ function sampleOf(latest, roundTrip) {
     }
     const seconds = isNew ? 0 : reported - before.reported;
     const rates = seconds ? rate(process.counters, before.counters, seconds) : {};
-    const realmRates = {};
+    // A realm may be called __proto__.
+    const realmRates = Object.create(null);
     for (const [realm, counters] of Object.entries(process.realms ?? {})) {
       if (seconds) realmRates[realm] = rate(counters, before.realms?.[realm], seconds);
     }
@@ -155,7 +156,7 @@ function add(sample, process, { rates, realmRates, times, seconds }) {
     own[name] = counted(buckets) / seconds;
   }
   for (const [realm, values] of Object.entries(realmRates)) {
-    const sum = (sample.realms[realm] ??= {});
+    const sum = (sample.realms[realm] ??= Object.create(null));
     for (const [name, value] of Object.entries(values)) {
       sum[name] = (sum[name] ?? 0) + value;
       own[name] = (own[name] ?? 0) + value;

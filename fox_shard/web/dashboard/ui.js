@@ -1,7 +1,8 @@
 // What the views are made of: headings, fields, notes, dialogs.
 
-import { html, useCallback, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useCallback, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { connection } from "./connection.js";
+import { cut, pretty, visible } from "./format.js";
 import { useStore } from "./store.js";
 
 let ids = 0;
@@ -47,15 +48,18 @@ const HINTS = {
   "fox.error.unavailable_store": "The disk of the server is full or fails; see Processes.",
 };
 
+/** Characters of an error that are shown: a callee may answer with any text. */
+const LONGEST_SENTENCE = 2000;
+
 /** An error in words. */
 export function Problem({ error, children }) {
   if (!error) return null;
-  const hint = HINTS[error.uri];
+  const hint = Object.hasOwn(HINTS, error.uri ?? "") ? HINTS[error.uri] : null;
   return html`
     <div class="note bad" role="alert">
-      <p><b>${sentence(error.message ?? String(error))}</b></p>
+      <p><b>${visible(sentence(cut(error.message ?? String(error), LONGEST_SENTENCE)))}</b></p>
       ${hint && html`<p>${hint}</p>`}
-      ${error.uri && html`<p class="quiet"><code>${error.uri}</code></p>`}
+      ${error.uri && html`<p class="quiet"><code>${visible(cut(error.uri, LONGEST_SENTENCE))}</code></p>`}
       ${children}
     </div>`;
 }
@@ -211,14 +215,17 @@ export function Facts({ facts }) {
     </dl>`;
 }
 
+/** Characters of a value that the page shows, or lets somebody edit: with millions it would stand still. */
+export const LONGEST_VALUE = 100_000;
+
 /** A JSON value, cut off where it is very long. */
 export function Json({ label, value }) {
-  const text = JSON.stringify(value, null, 2) ?? "";
-  const most = 100_000;
+  const most = LONGEST_VALUE;
+  const text = useMemo(() => pretty(value, most), [value]);
   return html`
-    <pre class="json" tabindex="0" role="region" aria-label=${label}>${text.slice(0, most)}</pre>
+    <pre class="json" tabindex="0" role="region" aria-label=${label}>${visible(text.slice(0, most))}</pre>
     ${text.length > most &&
-    html`<p class="quiet">Shown are the first ${most.toLocaleString("en")} of ${text.length.toLocaleString("en")} characters.</p>`}`;
+    html`<p class="quiet">Shown are the first ${most.toLocaleString("en")} characters.</p>`}`;
 }
 
 /** Say something to screen readers, once. */

@@ -52,7 +52,7 @@ export class Session {
       this.#opened = { resolve, reject };
     });
     this.#socket.onopen = () => this.#hello();
-    this.#socket.onmessage = ({ data }) => this.#received(JSON.parse(data));
+    this.#socket.onmessage = ({ data }) => this.#received(JSON.parse(data), data.length);
     this.#socket.onclose = () => this.#end(new SessionEnded("", ""));
   }
 
@@ -81,7 +81,7 @@ export class Session {
   }
 
   /**
-   * Subscribe; `onEvent` gets {publication, args, kwargs, details}. Returns a promise of a function
+   * Subscribe; `onEvent` gets {publication, args, kwargs, details, size}. Returns a promise of a function
    * that unsubscribes. onEnd: called with the reason if the router ends the subscription.
    */
   async subscribe(topic, options, onEvent, onEnd = () => {}) {
@@ -130,7 +130,7 @@ export class Session {
     return waiting;
   }
 
-  #received(message) {
+  #received(message, size) {
     switch (message[0]) {
       case WELCOME:
         [, this.id, this.details] = message;
@@ -146,7 +146,7 @@ export class Session {
         this.#end(new SessionEnded(message[2], message[1].message));
         break;
       case EVENT:
-        this.#event(message);
+        this.#event(message, size);
         break;
       case RESULT:
         this.#result(message);
@@ -171,9 +171,9 @@ export class Session {
     }
   }
 
-  #event([, subscription, publication, details, args = [], kwargs = {}]) {
+  #event([, subscription, publication, details, args = [], kwargs = {}], size) {
     for (const handler of this.#handlers.get(subscription) ?? []) {
-      handler.onEvent({ topic: details.topic ?? handler.topic, publication, details, args, kwargs });
+      handler.onEvent({ topic: details.topic ?? handler.topic, publication, details, args, kwargs, size });
     }
   }
 

@@ -3,6 +3,7 @@
 import pytest
 
 from fox_shard.client import Event
+from fox_shard.remote.columns import print_columns
 from fox_shard.remote.values import as_json, as_name, as_plain, from_text, value_of, why_no_json
 
 
@@ -45,6 +46,19 @@ def test_text_that_is_not_json_stays_text(text):
 def test_a_topic_stays_on_its_line():
     assert as_name("grüße.aus") == "grüße.aus"
     assert as_name("two\nlines") == '"two\\nlines"'
+
+
+def test_json_has_no_commands_for_a_terminal():
+    value = "a\x1b[31m\x9b2J\u202eb\u2028\U000e0001ü"
+    text = as_json({value: [value]})
+    assert text.isprintable()
+    assert from_text(text) == {value: [value]}
+    assert as_name("a\x9b2Jb") == '"a\\u009b2Jb"'
+
+
+def test_columns_are_lines_whatever_stands_in_them(capsys):
+    print_columns(("A", "B"), [("x\x1b[2J\n", "y")])
+    assert capsys.readouterr().out == "A           B\nx\\x1b[2J\\n  y\n"
 
 
 @pytest.mark.parametrize(

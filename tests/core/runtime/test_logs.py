@@ -26,3 +26,13 @@ def test_the_headers_and_queries_of_clients_are_never_logged(level):
     assert logging.getLogger("fox").isEnabledFor(getattr(logging, level.upper()))
     for side in ("server", "client"):
         assert not logging.getLogger(f"websockets.{side}").isEnabledFor(logging.INFO)
+
+
+def test_an_event_is_one_line_whatever_a_client_has_sent(capsys):
+    """Not the beginning of another one, nor a command for the terminal of whoever reads it."""
+    set_up_logging(Config())
+    reason = "500 \x1b[31m\x9b\n2026-11-29 INFO forged\u202e\udcff"
+    logging.getLogger("fox").info("refused", extra={"fox": {"reason": reason, "process": "web"}})
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert line.endswith(r"reason=500 \x1b[31m\x9b\n2026-11-29 INFO forged\u202e\udcff")

@@ -278,10 +278,17 @@ def websocket_frame(size, *, fin=True):
     return bytes((0x82 if fin else 0x02, 0xFF)) + size.to_bytes(8) + bytes(4) + bytes(size)
 
 
-def test_long_messages_by_websocket_wait_for_room_and_have_to_go_on():
+def test_long_messages_by_websocket_wait_for_room_and_have_to_go_on(monkeypatch):
     """Each of many connections of an address may begin a message of 16 MiB."""
     room = Room(1 << 26)
-    taken = []
+    taken, unfinished = [], []
+
+    def connection_lost(connection, exc):
+        lost(connection, exc)
+        unfinished.append(len(connection.conn.reader.buffer) + len(connection.frames))
+
+    lost = CountedWebSocket.connection_lost
+    monkeypatch.setattr(CountedWebSocket, "connection_lost", connection_lost)
 
     async def serve(scope, receive, send):
         await receive()
@@ -319,5 +326,6 @@ def test_long_messages_by_websocket_wait_for_room_and_have_to_go_on():
             server.should_exit = server.force_exit = True
             await serving
         assert room.held == 0
+        assert unfinished == [0] * len(writers)
 
     asyncio.run(main())

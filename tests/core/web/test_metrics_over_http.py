@@ -190,3 +190,36 @@ def test_names_follow_the_conventions():
         assert metric.full_name.endswith("_total") is (metric.kind == "counter")
         assert "microseconds" not in metric.name
     assert all(line.count(" | ") == 4 for line in as_markdown().splitlines()[2:])
+
+
+def test_who_comes_together_gets_one_answer():
+    """To make one takes a while, and anybody may come as often as they like."""
+    asked, now = [], [100.0]
+
+    class Slow(Source):
+        async def snapshot(self):
+            asked.append(now[0])
+            await asyncio.sleep(0)
+            return self.one
+
+    page = MetricsPage(Slow(snapshot()), "all", clock=lambda: now[0])
+
+    async def visits(count, accept):
+        app = make_app(FakeSessions(), Limits(is_local=None), metrics=page)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://fox") as http:
+            answers = await asyncio.gather(
+                *(http.get("/metrics", headers={"accept": accept}) for _ in range(count))
+            )
+            return {one.text for one in answers}
+
+    async def main():
+        (text,) = await visits(5, "text/plain")
+        (other,) = await visits(5, "application/openmetrics-text")
+        assert asked == [100.0]
+        assert text != other
+        now[0] += 0.6
+        assert await visits(1, "text/plain") == {text}
+        assert asked == [100.0, 100.6]
+
+    asyncio.run(main())

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
 import { connection, fetchJson } from "../connection.js";
-import { clock, number } from "../format.js";
+import { clock, number, visible } from "../format.js";
 import { Grid } from "../grid.js";
 import { link } from "../route.js";
 import { useStore } from "../store.js";
@@ -45,7 +45,7 @@ export function Frames() {
     { name: "Kind", width: "minmax(6rem, 0.8fr)", show: ({ kind, problem }) => html`<span class=${problem ? "loud" : ""}>${kind}</span>` },
     { name: "From", width: "7rem", show: ({ process }) => process },
     { name: "To", width: "7rem", show: ({ peer }) => peer },
-    { name: "Topic", width: "minmax(8rem, 2fr)", minor: true, show: ({ topic }) => html`<span class="topic">${topic}</span>` },
+    { name: "Topic", width: "minmax(8rem, 2fr)", minor: true, show: ({ topic }) => html`<span class="topic">${visible(topic ?? "")}</span>` },
   ];
   return html`
     <${Heading} title="Frames" about="What the processes send each other, as zmqtap shows it, but without payloads. A look takes less than half a second.">

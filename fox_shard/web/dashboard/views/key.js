@@ -1,9 +1,9 @@
 // One key: its value as it changes, who has made it and when it ends; setting, comparing and setting, erasing.
 
-import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
-import { bytes, dateAndTime, duration, parseValue, plural, timeOf, valueOf } from "../format.js";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.js";
+import { bytes, dateAndTime, duration, parseValue, plural, pretty, timeOf, valueOf, visible } from "../format.js";
 import { link } from "../route.js";
-import { announce, Check, Confirm, Dialog, Facts, Field, Json, Problem, useId, usePolled, useSession } from "../ui.js";
+import { announce, Check, Confirm, Dialog, Facts, Field, Json, LONGEST_VALUE, Problem, useId, usePolled, useSession } from "../ui.js";
 
 /** Changes of a key in a second, beyond which only the latest of them is drawn. */
 const DRAWN = 10;
@@ -70,7 +70,7 @@ export function KeyDetails({ topic, close, changed }) {
   };
   return html`
     <section class="card details" aria-labelledby=${heading}>
-      <header class="details-head"><h2 id=${heading} class="topic">${topic}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
+      <header class="details-head"><h2 id=${heading} class="topic">${visible(topic)}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
       <${Problem} error=${error} />
       ${known && !error && !isThere && html`<p class="note">There is no key at this topic${event?.details.removed ? `: it was ${{ deleted: "erased", expired: "kept until its lifetime was over", weak: "erased with its session" }[event.details.removed] ?? event.details.removed}` : ""}.</p>`}
       ${isThere && html`
@@ -108,7 +108,9 @@ function SetForm({ topic, value, publication, changed }) {
   const [compares, setCompares] = useState(true);
   const [error, setError] = useState(null);
   const [done, setDone] = useState("");
-  const shown = text ?? (value === undefined ? "" : JSON.stringify(value, null, 2));
+  const whole = useMemo(() => (value === undefined ? "" : pretty(value, LONGEST_VALUE)), [value]);
+  const isLong = whole.length > LONGEST_VALUE;
+  const shown = text ?? (isLong ? "" : whole);
   const isStale = text !== null && seen !== publication;
   const edit = (event) => {
     // What is compared is what somebody has begun to change.
@@ -133,7 +135,7 @@ function SetForm({ topic, value, publication, changed }) {
   return html`
     <form class="set" onSubmit=${submit}>
       <h3>Set the value</h3>
-      <${Field} as="textarea" rows="4" label="New value" hint="JSON, or else text" value=${shown} onInput=${edit} required wide />
+      <${Field} as="textarea" rows="4" label="New value" hint=${isLong ? "JSON, or else text; the present value is too long to be edited here" : "JSON, or else text"} value=${shown} onInput=${edit} required wide />
       <div class="row">
         <${Field} label="Seconds to live" type="number" min="1" step="1" placeholder="for ever" value=${lifetime} onInput=${(event) => setLifetime(event.target.value)} />
         <${Check} label="Only if nobody else has changed it meanwhile" checked=${compares} onChange=${(event) => setCompares(event.target.checked)} />

@@ -1,7 +1,7 @@
 // Topics and keys: a tree, a search, and one key whose value is watched and changed.
 
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.js";
-import { duration, number, timeOf } from "../format.js";
+import { duration, number, timeOf, visible } from "../format.js";
 import { move, useWindow } from "../grid.js";
 import { KeySearch, KeyTree } from "../keytree.js";
 import { note, route } from "../route.js";
@@ -150,7 +150,7 @@ function Row({ row, toggle }) {
   };
   return html`
     <span class=${`twisty ${row.below ? (row.isOpen ? "open" : "closed") : ""}`} aria-hidden="true" onClick=${row.below ? press : undefined}></span>
-    <span class="tree-name">${row.name || html`<i>(empty)</i>`}</span>
+    <span class="tree-name">${visible(row.name) || html`<i>(empty)</i>`}</span>
     ${row.below > 0 && html`<span class="count">${number(row.below)}<span class="sr"> keys below</span></span>`}
     <span class="space"></span>
     ${row.key && html`<span class="tree-key">

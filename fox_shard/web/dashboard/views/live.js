@@ -4,14 +4,18 @@
 // it shows then is a sample, and costs the server little.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
-import { brief, clock, isObject, number, parseJson, valueOf } from "../format.js";
+import { brief, clock, cut, isObject, number, parseJson, valueOf, visible } from "../format.js";
 import { Grid } from "../grid.js";
 import { note, route } from "../route.js";
 import { useStore } from "../store.js";
 import { Check, Empty, Facts, Field, Heading, Json, MatchField, Problem, useId, useSession } from "../ui.js";
 
-/** Events that are kept. */
+/** Events that are kept, and the characters of their messages: a message may have millions. */
 const KEPT = 1000;
+const KEPT_CHARACTERS = 20_000_000;
+/** Characters of a value that are shown in its row, and in which a text is looked for. */
+const SHOWN = 200;
+const SEARCHED = 2000;
 /** Events in a second beyond which only a sample is taken, and how many of each second that are. */
 const MANY = 300;
 const SAMPLE = 100;
@@ -27,6 +31,7 @@ class Follower {
   #second = 0;
   #inSecond = 0;
   events = [];
+  #characters = 0;
   count = 0;
   rate = 0;
   samples = false;
@@ -70,8 +75,12 @@ class Follower {
       return;
     }
     this.#number += 1;
-    this.events.unshift({ ...event, number: this.#number, at: Date.now() });
-    if (this.events.length > KEPT) this.events.length = KEPT;
+    const text = brief(valueOf(event.args, event.kwargs), SEARCHED);
+    this.events.unshift({ ...event, text, number: this.#number, at: Date.now() });
+    this.#characters += event.size;
+    while (this.events.length > KEPT || (this.#characters > KEPT_CHARACTERS && this.events.length > 1)) {
+      this.#characters -= this.events.pop().size;
+    }
     this.#drawSoon();
   }
 
@@ -107,6 +116,7 @@ class Follower {
 
   clear() {
     this.events = [];
+    this.#characters = 0;
     this.#draw();
   }
 
@@ -153,11 +163,11 @@ export function Live() {
   };
   const all = follower?.events ?? [];
   const needle = text.trim().toLowerCase();
-  const shown = needle ? all.filter((one) => `${one.topic} ${brief(valueOf(one.args, one.kwargs), 2000)}`.toLowerCase().includes(needle)) : all;
+  const shown = needle ? all.filter((one) => `${one.topic} ${one.text}`.toLowerCase().includes(needle)) : all;
   const columns = [
     { name: "Time", width: "5rem", show: ({ at }) => clock(at) },
-    { name: "Topic", width: "minmax(7rem, 1.5fr)", show: ({ topic }) => html`<span class="topic">${topic}</span>` },
-    { name: "Value", width: "minmax(6rem, 2fr)", show: ({ args, kwargs }) => html`<code>${brief(valueOf(args, kwargs))}</code>` },
+    { name: "Topic", width: "minmax(7rem, 1.5fr)", show: ({ topic }) => html`<span class="topic">${visible(topic)}</span>` },
+    { name: "Value", width: "minmax(6rem, 2fr)", show: ({ text }) => html`<code>${cut(text, SHOWN)}</code>` },
   ];
   return html`
     <${Heading} title="Live events" about="What is published on the topics of a pattern, as a subscriber gets it." />
@@ -200,7 +210,7 @@ export function EventDetails({ event, close }) {
   const heading = useId("event");
   return html`
     <section class="card details" aria-labelledby=${heading}>
-      <header class="details-head"><h2 id=${heading} class="topic">${event.topic}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
+      <header class="details-head"><h2 id=${heading} class="topic">${visible(event.topic)}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
       <${Facts} facts=${[["publication", html`<code>${event.publication}</code>`], ["publisher", event.details?.publisher], ["user", event.details?.publisher_authid]]} />
       <h3>Arguments</h3><${Json} label="Arguments" value=${event.args} />
       ${Object.keys(event.kwargs ?? {}).length > 0 && html`<h3>Keyword arguments</h3><${Json} label="Keyword arguments" value=${event.kwargs} />`}

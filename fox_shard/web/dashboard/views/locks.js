@@ -1,7 +1,7 @@
 // Locks, and all other keys that end with a session: who has them, with which token, and who waits.
 
 import { html, useState } from "../vendor/preact-htm.js";
-import { duration, number, plural, timeOf } from "../format.js";
+import { duration, number, plural, timeOf, visible } from "../format.js";
 import { Grid } from "../grid.js";
 import { useDetails } from "../lazy.js";
 import { link, note, route } from "../route.js";
@@ -23,7 +23,7 @@ export function Locks() {
   const open = keys.find(({ topic }) => topic === query.topic);
   const holder = (id) => (details.get(id)?.authid ? `${details.get(id).authid} (${id})` : id || "the server");
   const columns = [
-    { name: "Key", width: "minmax(7rem, 2fr)", show: ({ topic }) => html`<span class="topic">${topic}</span>` },
+    { name: "Key", width: "minmax(7rem, 2fr)", show: ({ topic }) => html`<span class="topic">${visible(topic)}</span>` },
     { name: "Holder", width: "minmax(5rem, 1.4fr)", show: (key) => holder(key.session) },
     { name: "Token", width: "11rem", minor: true, show: ({ publication }) => html`<code>${publication}</code>` },
     { name: "For", width: "5rem", minor: true, show: ({ publication }) => duration((Date.now() - timeOf(publication)) / 1000) },
@@ -56,7 +56,7 @@ function Lock({ lock, holder, name, again, close }) {
   };
   return html`
     <section class="card details" aria-labelledby=${heading}>
-      <header class="details-head"><h2 id=${heading} class="topic">${lock.topic}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
+      <header class="details-head"><h2 id=${heading} class="topic">${visible(lock.topic)}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
       <${Facts} facts=${[
         ["holder", html`<a href=${link("sessions", { session: lock.session })}>${holder}</a>`],
         ["fencing token", html`<code>${lock.publication}</code>`],

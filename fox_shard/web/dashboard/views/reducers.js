@@ -1,7 +1,7 @@
 // Reducers: what they fold, how far behind they are, and what they have failed at.
 
 import { html, useRef, useState } from "../vendor/preact-htm.js";
-import { bytes, duration, number } from "../format.js";
+import { brief, bytes, cut, duration, number, visible } from "../format.js";
 import { link } from "../route.js";
 import { Badge, Confirm, Empty, Facts, Heading, Problem, usePolled, useSession } from "../ui.js";
 
@@ -45,7 +45,7 @@ function Reducer({ reducer, again }) {
   };
   return html`
     <article class="card process" aria-label=${`Reducer of ${pattern}`}>
-      <header><div><h2 class="topic">${pattern || "(everything)"}</h2><p class="quiet">${match}${mission ? html`, into <a href=${link("keys", { topic: mission })}>${mission}</a>` : ", into each topic's own key"}</p></div><${Badge} kind=${kind}>${state}<//></header>
+      <header><div><h2 class="topic">${visible(pattern) || "(everything)"}</h2><p class="quiet">${match}${mission ? html`, into <a href=${link("keys", { topic: mission })}>${mission}</a>` : ", into each topic's own key"}</p></div><${Badge} kind=${kind}>${state}<//></header>
       <${Facts} facts=${[
         ["folded by", built ?? `${number(instances)} ${instances === 1 ? "instance" : "instances"}`],
         ["webhook", webhook],
@@ -55,7 +55,7 @@ function Reducer({ reducer, again }) {
         ["lag", queued ? duration(oldest) : "none"],
         ["failures", html`<span class=${failed ? "loud" : ""}>${number(failed)}</span>`],
         ["asked again", retrying ? `${number(retrying)}, the next in ${duration(nextTry ?? 0)}` : null],
-        ["last failure", failure ? (typeof failure === "string" ? failure : JSON.stringify(failure)) : null],
+        ["last failure", failure ? visible(cut(typeof failure === "string" ? failure : brief(failure, 400), 400)) : null],
       ]} />
       ${failed > 0 && html`<p class="quiet">What fails is told at <a href=${link("live", { topic: "fox.reducer.failed" })}>fox.reducer.failed</a>.</p>`}
       ${durable && isLeft && html`<div class="buttons"><button class="danger" onClick=${() => setRemoving(true)}>Remove…</button></div>`}

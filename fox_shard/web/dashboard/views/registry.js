@@ -1,7 +1,7 @@
 // What subscriptions and registrations have in common: ids in lists by policy, details by id.
 
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.js";
-import { capitalized, dateAndTime, number, plural } from "../format.js";
+import { capitalized, dateAndTime, number, plural, visible } from "../format.js";
 import { Grid } from "../grid.js";
 import { useDetails } from "../lazy.js";
 import { link, note, route } from "../route.js";
@@ -26,11 +26,11 @@ export function Registry({ what }) {
   }, EVERY);
   const { details, want, refresh } = useDetails(session, (id) => what.ask(session, id));
   const ids = list.data ?? [];
-  const visible = useRef([]);
+  const inView = useRef([]);
   if (wanted) want(ids);
   // Numbers change: what somebody looks at is asked for again with each new list.
   useEffect(() => {
-    if (list.data) refresh(visible.current);
+    if (list.data) refresh(inView.current);
   }, [list.data]);
   const known = ids.filter((id) => details.has(id)).length;
   const shown = useMemo(() => {
@@ -40,7 +40,7 @@ export function Registry({ what }) {
   }, [ids, wanted, known]);
   const open = query.id ? Number(query.id) : undefined;
   const columns = [
-    { name: `${capitalized(what.named)} or pattern`, width: "minmax(8rem, 3fr)", show: (id) => details.get(id) ? html`<span class="topic">${details.get(id).uri || html`<i>(everything)</i>`}</span>` : "…" },
+    { name: `${capitalized(what.named)} or pattern`, width: "minmax(8rem, 3fr)", show: (id) => details.get(id) ? html`<span class="topic">${visible(details.get(id).uri) || html`<i>(everything)</i>`}</span>` : "…" },
     { name: "Match", width: "6rem", minor: true, show: (id) => details.get(id)?.match },
     ...what.columns.map((column) => ({ ...column, show: (id) => (details.get(id) ? column.show(details.get(id)) : "") })),
   ];
@@ -55,8 +55,8 @@ export function Registry({ what }) {
       ${shown.length
         ? html`<${Grid} label=${what.title} columns=${columns} rows=${shown} keyOf=${(id) => id} selected=${open} tall
             onOpen=${(id) => note({ id })} onRange=${(first, last) => {
-              visible.current = shown.slice(first, last);
-              want(visible.current);
+              inView.current = shown.slice(first, last);
+              want(inView.current);
             }} />`
         : list.data && (wanted ? html`<${Empty} title=${`No ${what.kind} matches.`}><p>Search for a part of a ${what.named} or pattern.</p><//>` : what.empty)}
       ${open !== undefined && html`<${Details} key=${open} id=${open} what=${what} close=${() => note({})} />`}
@@ -78,7 +78,7 @@ function Details({ id, what, close }) {
   );
   return html`
     <section class="card details" aria-labelledby=${heading}>
-      <header class="details-head"><h2 id=${heading} class="topic">${data?.about.uri ?? `${what.kind} ${id}`}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
+      <header class="details-head"><h2 id=${heading} class="topic">${visible(data?.about.uri ?? `${what.kind} ${id}`)}</h2><button class="plain" onClick=${close} aria-label="Close the details">✕</button></header>
       <${Problem} error=${error} />
       ${data && html`
         <${Facts} facts=${[
