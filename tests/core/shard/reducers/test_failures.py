@@ -180,3 +180,16 @@ def test_a_refusal_is_the_same_after_a_restart():
     assert (refusal.request, refusal.uri) == (2, "fox.error.queue_full")
     fold(harness)
     assert key(harness) == b"[[1]]"
+
+
+def test_what_is_told_has_no_more_bytes_than_a_message():
+    """The event and the error are left out; who has failed at what is told all the same."""
+    harness = reducing_harness(reducer(), max_message_size=500)
+    watch_failures(harness)
+    frame = publish("a.b", session=2, args=b'["%b"]' % (b"x" * 400))
+    harness.say("gateway-1", frame, reliable=True)
+    (one,) = asked(harness)
+    error = NotReduced(one.invocation, "app.bad", JSON, b'["%b"]' % (b"y" * 400))
+    harness.say("gateway-0", error)
+    (told,) = failures(harness)
+    assert told == ["a.#", "a.b", one.event.publication, "app.bad", [], None]
