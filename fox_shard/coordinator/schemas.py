@@ -40,13 +40,17 @@ from fox_shard.errors import (
     Unavailable,
 )
 from fox_shard.store.journal import Journal
-from fox_shard.tables.schema import TableSet
+from fox_shard.tables.schema import LARGEST, TableSet, too_long
 
 PREFIX: Final = "fox.schema."
 """The beginning of the procedures' names."""
 
 SET: Final = "fox.schema.set"
 GET: Final = "fox.schema.get"
+
+LARGEST_CALL: Final = 2 * LARGEST
+"""Bytes of arguments that are read: beyond that no encoding has a schema that is short enough. To
+read 16 MB of lists only to refuse them would take a second or two."""
 
 WAITING: Final = 0
 """The version of a schema whose turn has not come."""
@@ -317,6 +321,8 @@ def _frames(realm: _Realm) -> list[Frame]:
 
 
 def _argument(call: Call) -> str | dict[str, object]:
+    if len(call.args) > LARGEST_CALL:
+        raise too_long()
     try:
         args, kwargs = payloads.decode(call.encoding, call.args, call.kwargs)
     except InvalidPayload as error:

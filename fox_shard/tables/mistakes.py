@@ -53,7 +53,8 @@ def at(path: str, *steps: str | int) -> str:
 def _step(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    return f".{step}" if _PLAIN_NAME.fullmatch(step) else f"[{shown(step)}]"
+    plain = len(step) <= _LONGEST and _PLAIN_NAME.fullmatch(step)
+    return f".{step}" if plain else f"[{shown(step)}]"
 
 
 def shown(value: object) -> str:
@@ -64,13 +65,19 @@ def shown(value: object) -> str:
         case list() if len(value) > _LONGEST or not all(map(_is_scalar, value)):
             return "a list"
         case str() if len(value) > _LONGEST:
-            return json.dumps(value[: _LONGEST - 3], ensure_ascii=False)[:-1] + '..."'
+            return _json(value[: _LONGEST - 3])[:-1] + '..."'
         case int() if not isinstance(value, bool) and abs(value) >= 10**_LONGEST:
             return f"a number of more than {_LONGEST} digits"
         case bytes():
             return f"{len(value)} bytes"
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _json(value)
     return "a list" if isinstance(value, list) and len(text) > _LONGEST else text
+
+
+def _json(value: object) -> str:
+    """Return a value as JSON, in which halves of surrogate pairs are written as escapes."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _is_scalar(value: object) -> bool:

@@ -101,8 +101,13 @@ def _text(schema: str | Mapping[str, Any]) -> str:
         except (TypeError, ValueError, RecursionError) as error:
             raise SchemaError(ROOT, f"it cannot be written as JSON: {error}") from None
     if len(text) > LARGEST or len(text.encode(errors="replace")) > LARGEST:
-        raise SchemaError(ROOT, f"it is longer than {LARGEST:,} bytes")
+        raise too_long()
     return text
+
+
+def too_long() -> SchemaError:
+    """Return what is raised for a schema with more than LARGEST bytes."""
+    return SchemaError(ROOT, f"it is longer than {LARGEST:,} bytes")
 
 
 def _read(text: str) -> dict[str, Any]:

@@ -256,19 +256,18 @@ class Table:
 
 
 def _topic(table: str, key: tuple[KeyField, ...], values: Sequence[object]) -> str:
-    components = [table]
+    topic = table
     for field, value in zip(key, values, strict=True):
         try:
-            components.append(component_of(value, field.kind))
+            topic += "." + component_of(value, field.kind)
         except ValueError as error:
             path = at(ROOT, field.name)
             wrong = "is missing" if value is None else f"is {shown(value)}"
             raise InvalidRow(
                 path, "primary_key", f"the key field {field.name} {wrong}; it must be {error}"
             ) from None
-    topic = ".".join(components)
-    if len(topic) > MAX_BYTES // 4 and len(topic.encode()) > MAX_BYTES:
-        raise InvalidRow(ROOT, "primary_key", f"the key is longer than {MAX_BYTES} bytes")
+        if len(topic) > MAX_BYTES // 4 and len(topic.encode()) > MAX_BYTES:
+            raise InvalidRow(ROOT, "primary_key", f"the key is longer than {MAX_BYTES} bytes")
     return topic
 
 

@@ -46,10 +46,11 @@ class Validator:
         try:
             if self._compiled.is_valid(value):
                 return
+            # This, too, may come upon what JSON has not: the validator ends at the first mistake.
+            path, rule, found, argument = _Search().broken(self._schema, value, ROOT)
         except ValueError:  # the value has something that JSON has not
             place, foreign = _foreign(value)
             raise InvalidRow(place, "type", f"JSON has no {foreign}") from None
-        path, rule, found, argument = _Search().broken(self._schema, value, ROOT)
         raise InvalidRow(path, rule, _sentence(rule, found, argument))
 
 
@@ -171,6 +172,17 @@ def _foreign(value: object) -> tuple[str, str]:
             waiting += [(at(path, name), inner) for name, inner in item.items()]
         elif isinstance(item, list):
             waiting += [(at(path, index), inner) for index, inner in enumerate(item)]
-        elif not isinstance(item, str | int | float | None):
+        elif not _is_scalar(item):
             return path, f"value such as {shown(item)}"
     return ROOT, "such value"
+
+
+def _is_scalar(value: object) -> bool:
+    """Whether it is a scalar of JSON."""
+    if not isinstance(value, str):
+        return isinstance(value, int | float | None)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

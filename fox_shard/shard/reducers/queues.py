@@ -103,12 +103,16 @@ class Queues:
         size = len(publish.args) + len(publish.kwargs)
         # Shard -> bytes of the event's copies that will wait for it.
         copies: Counter[int] = Counter()
-        for reducer in self._catalog.wanting(publish):
+        wanting = self._catalog.wanting(publish)
+        for reducer in wanting:
             full = self.room.full(reducer, size, copies)
             if full is None:
                 admitted.append(reducer)
-                copies[self.room.waits_for(reducer)] += size + rows.OVERHEAD
                 publish.flags |= REDUCES
+                if len(wanting) > 1:
+                    # A copy for another shard has their names, too.
+                    names = len(reducer.pattern.text) + len(reducer.mission)
+                    copies[self.room.waits_for(reducer)] += size + rows.OVERHEAD + names
             elif publish.flags & ACKNOWLEDGE and _refuses(reducer):
                 raise full
             else:

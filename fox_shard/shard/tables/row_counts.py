@@ -4,9 +4,11 @@ Owns: the keys that are older than their table and are no rows. Never: the keys.
 
 Whatever is published below a table's topic is a row. So only keys from before the table's present
 definition can be anything else: they are looked for once, a slice at a time, when somebody asks for
-the first time. From then on a count costs as much as there are such keys, and not rows.
+the first time. From then on a count costs as much as there are such keys, and not rows. These are
+looked at a slice at a time, too, as there may be millions.
 """
 
+from collections.abc import Iterator
 from typing import Final, final
 
 from fox_shard.backplane.frames import COMPUTED, Event
@@ -28,15 +30,19 @@ STRANGERS_PER_UNIT: Final = 16
 class _Count:
     """What is known of one table. strangers: topic -> publication id of keys that are no rows.
 
-    position: the last topic that was looked at; None: all were.
+    position: the last topic that was looked at; None: all were. looks: the strangers that the
+    present count has yet to look at; None: none has begun. left: how many of the others are still
+    there.
     """
 
-    __slots__ = ("position", "strangers", "table")
+    __slots__ = ("left", "looks", "position", "strangers", "table")
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.position: str | None = ""
         self.strangers: dict[str, int] = {}
+        self.looks: Iterator[tuple[str, int]] | None = None
+        self.left = 0
 
 
 @final
@@ -61,15 +67,9 @@ class RowCounts:
         count = self._counts.get(ref)
         if count is None or count.table is not table:
             count = self._counts[ref] = _Count(table)
-        if not _look(realm, count, page):
+        if not _look(realm, count, page) or not _look_again(realm, count, page):
             return None
-        strangers, keys = count.strangers, realm.keys
-        page.spend(len(strangers) // STRANGERS_PER_UNIT)
-        for topic, publication in list(strangers.items()):
-            if not keys.is_changing(topic) and not _is_still(keys.get(topic), publication):
-                del strangers[topic]
-        left = sum(_is_still(keys.get(topic), number) for topic, number in strangers.items())
-        return keys.count_below(table.name) - left
+        return realm.keys.count_below(table.name) - count.left
 
 
 def _is_still(key: Event | None, publication: int) -> bool:
@@ -92,6 +92,24 @@ def _look(realm: Realm, count: _Count, page: Page) -> bool:
             if key is not None and not _is_row(realm, count.table, topic, key, page):
                 count.strangers[topic] = key.publication
     count.position = None
+    return True
+
+
+def _look_again(realm: Realm, count: _Count, page: Page) -> bool:
+    """Count the strangers that are still there, as far as the page goes; return whether all are."""
+    keys = realm.keys
+    if count.looks is None:
+        count.looks, count.left = iter([*count.strangers.items()]), 0
+    for number, (topic, publication) in enumerate(count.looks, 1):
+        if _is_still(keys.get(topic), publication):
+            count.left += 1
+        elif not keys.is_changing(topic):
+            count.strangers.pop(topic, None)
+        if number % STRANGERS_PER_UNIT == 0:
+            page.spend(1)
+            if page.is_full:
+                return False
+    count.looks = None
     return True
 
 

@@ -6,6 +6,7 @@ from fox_shard.backplane.frames import Call, CallError, Result
 from fox_shard.coordinator.schema_calls import MOST_WAITING, SchemaCalls
 from fox_shard.coordinator.schemas import Schemas
 from fox_shard.deadline import Deadline
+from fox_shard.documents import payloads
 from fox_shard.documents.payloads import MSGPACK
 from fox_shard.store.journal import Journal
 
@@ -43,6 +44,17 @@ def test_more_than_a_hundred_do_not_wait():
         1000,
     )
     assert calls.limit_counts.totals() == {"schema_calls": 1}
+
+
+def test_arguments_that_are_too_long_are_not_read(monkeypatch):
+    read = []
+    monkeypatch.setattr(payloads, "decode", lambda *_: read.append(1))
+    calls = made()
+    calls.add("gateway-0", call(1, "fox.schema.set", {f"k{n}": [] for n in range(300_000)}))
+    ((_, refused),) = calls.go_on(100.0)
+    assert refused.uri == "wamp.error.invalid_argument"
+    assert b"longer than 1,048,576 bytes" in refused.args
+    assert not read
 
 
 def test_a_call_is_canceled_while_it_waits_and_while_its_schema_is_under_way():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from invoices import tables
 
 from fox_shard.errors import InvalidUri
+from fox_shard.tables import keys
 from fox_shard.tables.keys import BOOLEAN, INTEGER, TEXT, component_of, value_of
 from fox_shard.tables.mistakes import InvalidRow
 from fox_shard.topics.topic import check_mqtt_topic, check_topic, is_in_sequence, to_mqtt, to_wamp
@@ -50,6 +51,14 @@ def test_a_text_that_means_bytes_in_json_is_no_key(text):
         component_of(text, TEXT)
     with pytest.raises(ValueError, match="U\\+0000"):
         value_of("%00" + text[1:], TEXT)
+
+
+@pytest.mark.parametrize("text", ["x" * 65_536, "%" * 16_000_000])
+def test_a_text_that_is_too_long_for_a_topic_is_not_encoded(text, monkeypatch):
+    """A row may have megabytes of characters that are."""
+    monkeypatch.setattr(keys, "_ENCODED", {})
+    with pytest.raises(ValueError, match="at most 65535 bytes"):
+        component_of(text, TEXT)
 
 
 @given(TEXTS)

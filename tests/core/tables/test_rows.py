@@ -91,7 +91,7 @@ def check(schema, value):
         error = refused
     else:
         return None
-    assert len(error.message) < 300
+    assert len(error.message.encode()) < 300
     return error.path, error.rule
 
 
@@ -187,6 +187,40 @@ SCHEMAS = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+FOREIGN = st.recursive(
+    VALUES
+    | st.sampled_from([b"x", 10**400, -(10**400), float("nan"), float("inf"), "\ud800", ("x",)]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["a", "b", 5, b"a", True, None, "\ud800"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+"""What MessagePack and CBOR can hold, and JSON cannot."""
+
+
+@given(SCHEMAS.filter(lambda schema: isinstance(schema, dict)), FOREIGN)
+def test_nothing_that_a_client_can_send_is_a_failure_of_the_server(schema, value):
+    """Wherever it is: the validator may have found another mistake before it."""
+    check(schema, value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"a": b"x"}, {"a": {5: 6}}, {"a": [b"x"]}, {"a": "\ud800"}, {"\ud800": b"x", "a": b"x"}],
+)
+def test_what_json_has_not_is_refused_also_if_something_else_is_wrong(value):
+    schema = {"properties": {"a": {"items": {"type": "string"}, "minLength": 1}}, "required": ["b"]}
+    assert check(schema, value)
+
+
+def test_a_long_name_is_cut_in_a_path():
+    path, _ = check({"additionalProperties": {"type": "string"}}, {"x" * 1_000_000: 5})
+    assert path == f'$["{"x" * 57}..."]'
 
 
 @given(SCHEMAS.filter(lambda schema: isinstance(schema, dict)), VALUES)

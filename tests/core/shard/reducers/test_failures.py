@@ -59,23 +59,30 @@ def test_a_result_that_cannot_be_a_value_is_a_failure_of_that_event(result, uri)
     assert key(harness) == b"[[2]]"
 
 
+def tried_again(harness, one):
+    """Ask for another try; return what is asked then, and after how many seconds."""
+    harness.say("gateway-0", NotReduced(one.invocation, "fox.error.retry", JSON, b""))
+    since = harness.now
+    while not (again := asked(harness)):
+        harness.pass_time(0.01, step=0.01)
+    assert (again[0].event, again[0].retained) == (one.event, one.retained)
+    return again[0], round(harness.now - since, 1)
+
+
 def test_a_retry_is_asked_again_after_a_growing_delay(harness):
     watch_failures(harness)
     emit(harness, 1, 2)
     (one,) = asked(harness)
-    waits = []
-    for _ in range(4):
-        harness.say("gateway-0", NotReduced(one.invocation, "fox.error.retry", JSON, b""))
-        since = harness.now
-        while not (again := asked(harness)):
-            harness.pass_time(0.01, step=0.01)
-        waits.append(round(harness.now - since, 1))
-        assert (again[0].event, again[0].retained) == (one.event, one.retained)
-        (one,) = again
-    assert waits == [0.1, 0.2, 0.4, 0.8]
+    for expected in (0.1, 0.2, 0.4, 0.8):
+        one, waited = tried_again(harness, one)
+        assert waited == expected
     assert failures(harness) == []
     answer(harness, one, b"[[1]]")
-    fold(harness)
+    # The next event for the key has not failed yet.
+    (two,) = asked(harness)
+    two, waited = tried_again(harness, two)
+    assert waited == 0.1
+    answer(harness, two, b"[[1,2]]")
     assert key(harness) == b"[[1,2]]"
 
 
@@ -173,3 +180,16 @@ def test_a_refusal_is_the_same_after_a_restart():
     assert (refusal.request, refusal.uri) == (2, "fox.error.queue_full")
     fold(harness)
     assert key(harness) == b"[[1]]"
+
+
+def test_what_is_told_has_no_more_bytes_than_a_message():
+    """The event and the error are left out; who has failed at what is told all the same."""
+    harness = reducing_harness(reducer(), max_message_size=500)
+    watch_failures(harness)
+    frame = publish("a.b", session=2, args=b'["%b"]' % (b"x" * 400))
+    harness.say("gateway-1", frame, reliable=True)
+    (one,) = asked(harness)
+    error = NotReduced(one.invocation, "app.bad", JSON, b'["%b"]' % (b"y" * 400))
+    harness.say("gateway-0", error)
+    (told,) = failures(harness)
+    assert told == ["a.#", "a.b", one.event.publication, "app.bad", [], None]

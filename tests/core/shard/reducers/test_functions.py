@@ -50,6 +50,8 @@ def test_values_are_folded(name, values, result):
         ("sum", None, "x", "no decimal number"),
         ("sum", None, {}, "no number"),
         ("sum", None, True, "no number"),
+        ("sum", 1, True, "no number"),
+        ("sum", True, 1, "no number"),
         ("sum", 1, "1", "not of one kind"),
         ("sum", "1", 1, "not of one kind"),
         ("sum", 1, 10**400, "longer"),

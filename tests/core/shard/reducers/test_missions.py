@@ -54,14 +54,15 @@ def fold_of(frame, number, *, topic="a.z", **more):
     return Fold(REALM, frame.mission, frame.registration, frame.pattern, frame.durable, event)
 
 
-def test_an_event_counts_for_each_of_its_reducers_before_it_is_sent():
+@pytest.mark.parametrize(("name", "size"), [("", 4000), (".long" * 1000, 1)])
+def test_an_event_counts_for_each_of_its_reducers_before_it_is_sent(name, size):
     harness = made(outbox_limit=65536)
-    missions = [f"{harness.there}.{number}" for number in range(200)]
+    missions = [f"{harness.there}{name}.{number}" for number in range(60)]
     there = [one for one in missions if harness.placement.shard_of(REALM, one) == 1]
     for number, mission in enumerate(there, 1):
         registered(harness, mission, session=number)
     harness.got("gateway-0")
-    args = b'["%b"]' % (b"x" * 4000)
+    args = b'["%b"]' % (b"x" * size)
     harness.say("gateway-1", publish("a.b", session=2, args=args), reliable=True)
     (refusal,) = harness.got("gateway-1", Refused)
     assert "backplane.outbox_limit" in refusal.message

@@ -58,6 +58,26 @@ def test_a_count_goes_on_over_many_pages_and_is_kept(shards, monkeypatch):
     assert counts(shards) == (found, 2)
 
 
+def test_keys_that_are_no_rows_are_looked_at_again_in_slices(monkeypatch):
+    shards = TableShards({})
+    for number in range(500):
+        assert shards.publish(f"sale.{number}", [number]) == ""
+    shards.settle()
+    shards.define({"sale": TABLE})
+    assert shards.put("sale", {"id": "row"}) == ""
+    shards.settle()
+    assert counts(shards)[0] == {"sale": 1}
+    monkeypatch.setattr(inquiries, "SLICE_UNITS", 25)
+    found, pages = counts(shards)
+    assert found == {"sale": 1}
+    assert pages > 4
+    for number in range(500):
+        assert shards.publish(f"sale.{number}", None) == ""
+    shards.settle()
+    for _ in range(2):
+        assert counts(shards)[0] == {"sale": 1}
+
+
 def test_a_count_follows_the_keys(shards):
     counts(shards)
     for row, rows in (("r0", 19), ("other", 19), ("r0", 19)):

@@ -21,6 +21,7 @@ from fox_shard.backplane.frames import (
     SelectorSpec,
     Subscribe,
 )
+from fox_shard.config import Realm, Reducer
 from fox_shard.documents.payloads import NONE
 from fox_shard.tables.schema import TableSet
 
@@ -235,6 +236,33 @@ def test_a_reducer_makes_no_row_that_a_client_could_not_publish(harness, mission
     assert told[3] == says
     assert key(harness, "total.north") == b'[{"shop":"north","n":5}]'
     assert json.loads(key(harness, "sale.a")) == [{"id": "a", "shop": "north", "n": 5}]
+
+
+@pytest.mark.parametrize(
+    ("function", "destination", "says"),
+    [
+        ("merge", "total.north", "wamp.error.not_authorized"),
+        ("last", "sale.a", "fox.error.invalid_payload"),
+        ("sum", "sale.a", "fox.error.invalid_payload"),
+        ("merge", "sale", "wamp.error.invalid_argument"),
+    ],
+)
+def test_nor_does_one_of_the_configuration(function, destination, says):
+    one = Reducer(pattern="e", function=function, destination=destination)
+    harness = watched_harness(realms=[Realm(name=REALM, reducer=(one,))])
+    harness.join("coordinator")
+    harness.turns()
+    define(harness, 1, TableSet.parse(SCHEMA).text)
+    sale(harness, "a", 5)
+    watch_failures(harness)
+    harness.got("gateway-1")
+    frame = publish("e", session=2, args=b'[{"id": "a", "shop": "south", "n": "many"}]')
+    harness.say("gateway-1", frame, reliable=True)
+    (told,) = failures(harness)
+    assert told[3] == says
+    assert key(harness, "total.north") == b'[{"shop":"north","n":5}]'
+    assert json.loads(key(harness, "sale.a")) == [{"id": "a", "shop": "north", "n": 5}]
+    assert key(harness, "sale") is None
 
 
 def test_a_row_that_a_reducer_has_made_contributes(harness):

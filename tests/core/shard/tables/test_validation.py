@@ -23,6 +23,7 @@ from fox_shard.tables.schema import TableSet
 SCHEMA = {
     "temp.*": {"type": "number", "maximum": 100},
     "door": {"properties": {"open": {"type": "boolean"}}, "required": ["open"]},
+    "guest": {"properties": {"by": {"type": "string"}}, "required": ["name"]},
     "log": {"type": "object"},
     "log.*": {"required": ["text"]},
     "pair": {"type": "array", "maxItems": 2},
@@ -111,6 +112,19 @@ def test_an_invalid_mqtt_message_is_rejected(harness):
     assert is_refused(say(harness, "temp.k", raw=b"hot", flags=flags), '"hot" does not fit')
     assert is_refused(say(harness, "temp.k", raw=b"\xff\xfe", flags=flags), "2 bytes")
     assert is_refused(say(harness, "temp.k", raw=b"", flags=flags), "null")
+
+
+def test_what_json_has_not_is_rejected_also_if_something_else_is_wrong(harness):
+    """The shard must not end: the gateway would send the publish again after each restart."""
+    for flags in (ACKNOWLEDGE, ACKNOWLEDGE | RETAIN):
+        for document in ({"by": b"x"}, {"by": {5: 6}}, {5: 6}):
+            args = msgpack.encode([document])
+            frame = publish("guest", request=7, flags=flags, args=args)
+            frame.encoding = payloads.MSGPACK
+            harness.say("gateway-0", frame, reliable=True)
+            (refusal,) = harness.got("gateway-0", Refused)
+            assert refusal.uri == "fox.error.invalid_payload"
+    assert harness.got("gateway-1", Event) == []
 
 
 def test_an_unacknowledged_event_is_dropped_and_counted(harness):
