@@ -363,9 +363,8 @@ class Links:
     def tick(self, now: float) -> None:
         """Do what is due on all links, and tell the owner of ended pairs and of peers now gone."""
         # After a standstill there may be something to read of those that have ended meanwhile.
-        looks = self.turn(now) and now >= self._look_at
-        if looks:
-            self._look_at = now + LOOK
+        if self.turn(now) and now >= self._look_at:
+            self._look_for_ended(now)
         timeout = self._settings.peer_timeout
         if now > self._asked_at + timeout:
             self._give_up(now)
@@ -373,35 +372,29 @@ class Links:
         if any(link.is_idle(now, due) for link in self.by_name.values()):
             self._beat(now)
         for link in self.by_name.values():
-            if looks and self._is_over(link, now):
-                self.give_up(link, now)
-            else:
-                self._tick(link, now)
+            silent = link.is_silent(now)
+            gone = link.lost_at is not None and now >= link.lost_at + link.settings.peer_timeout
+            if (silent or gone) and self._is_excused(link, now):
+                # It is asked again in a second.
+                link.excuse(self._settings.heartbeat, now)
+                gone = False
+            if link.tick(now) is LinkEvent.BROKEN:
+                self._broken(link, now)
+            if gone:
+                link.lost_at = None
+                self._owner.peer_gone(link, now)
 
-    def _tick(self, link: Link, now: float) -> None:
-        """Do what is due on one link."""
-        silent = link.is_silent(now)
-        gone = link.lost_at is not None and now >= link.lost_at + link.settings.peer_timeout
-        if (silent or gone) and self._is_excused(link, now):
-            # It is asked again in a second.
-            link.excuse(self._settings.heartbeat, now)
-            gone = False
-        if link.tick(now) is LinkEvent.BROKEN:
-            self._broken(link, now)
-        if gone:
-            link.lost_at = None
-            self._owner.peer_gone(link, now)
+    def _look_for_ended(self, now: float) -> None:
+        """Give up the attached gateways that are missed and whose processes have ended.
 
-    def _is_over(self, link: Link, now: float) -> bool:
-        """Whether the peer is missed and will never come back: its process has ended.
-
-        That is known of attached gateways only, which never come again under their names.
+        They will never come back: no other process ever has their names.
         """
-        return (
-            link.peer in self._tellable
-            and (link.is_missed(now) if link.open else link.lost_at is not None)
-            and self._has_ended(link.peer)
-        )
+        self._look_at = now + LOOK
+        for peer in sorted(self._tellable):
+            link = self.by_name[peer]
+            missed = link.is_missed(now) if link.open else link.lost_at is not None
+            if missed and self._has_ended(peer):
+                self.give_up(link, now)
 
     def _is_excused(self, link: Link, now: float) -> bool:
         """Whether the silent peer works.
