@@ -91,9 +91,7 @@ def test_what_is_not_well_formed_ends_the_count(data, most):
         assert cbor_has_more(b"\x80" * (most + 1) + data, most)
 
 
-@pytest.mark.parametrize(
-    "data", [b"\x7b" + b"\xff" * 8, b"\x5b\x7f" + b"\xff" * 8, b"\x58"]
-)
+@pytest.mark.parametrize("data", [b"\x7b" + b"\xff" * 8, b"\x5b\x7f" + b"\xff" * 8, b"\x58"])
 def test_cbor_whose_length_is_beyond_its_end_ends_the_count(data):
     assert not cbor_has_more(b"\x80" + data, 1)
     assert cbor_has_more(b"\x80\x80" + data, 1)
