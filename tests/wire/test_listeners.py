@@ -404,17 +404,18 @@ def test_a_client_for_which_far_too_much_waits_is_slow_at_once(run, monkeypatch)
 
 def test_a_client_that_loses_events_is_not_slow_however_long_it_does_not_read(run, monkeypatch):
     judgements = []
-    judge_later = channel_module.Channel._judge_later
-
-    def note(channel, slowness):
-        judge_later(channel, slowness)
-        judgements.append(channel)
-        slowness._since -= 3600.0
-
-    monkeypatch.setattr(channel_module.Channel, "_judge_later", note)
 
     async def main():
         async with running() as shell:
+            after = shell.listeners.after
+
+            def note(seconds, callback, *slowness):
+                for one in slowness:
+                    judgements.append(callback)
+                    one._since -= 3600.0
+                return after(seconds, callback, *slowness)
+
+            monkeypatch.setattr(shell.listeners, "after", note)
             shell.drops = True
             reader, writer = await shell.connect()
             writer.transport.pause_reading()

@@ -110,8 +110,11 @@ class QueuedClient:
 
 
 @final
-class Channel(asyncio.Protocol):
-    """The socket of one client, which is its Connection's `transport` while it can be written."""
+class Channel:
+    """The socket of one client, which is its Connection's `transport` while it can be written.
+
+    It is an `asyncio.Protocol` (see `as_protocol`), of which a compiled class cannot be a subclass.
+    """
 
     __slots__ = (
         "_access",
@@ -155,6 +158,11 @@ class Channel(asyncio.Protocol):
         self.slowness: Slowness | None = None
         # All bytes that were given to the socket.
         self.written = 0
+
+    @property
+    def as_protocol(self) -> asyncio.Protocol:
+        """The same object, for the event loop."""
+        return cast(asyncio.Protocol, self)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         listeners = self._listeners

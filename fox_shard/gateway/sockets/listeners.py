@@ -133,7 +133,7 @@ class Listeners:
         # A WebSocket's handshake does its own waiting: at its port /healthz must be answered, too.
         holds = listener.protocol != "websocket"
         if not (listener.encrypts or listener.proxy_protocol):
-            return lambda: Channel(self, make, holds=holds, access=access)
+            return lambda: Channel(self, make, holds=holds, access=access).as_protocol
         context = context if listener.encrypts else None
         return lambda: Newcomer(self._newcomers, access, make, context, holds=holds)
 

@@ -165,7 +165,7 @@ class Newcomer(asyncio.Protocol):
         self._let_in = True
         if self._context is None:
             channel = self._channel()
-            self._raw.set_protocol(channel)
+            self._raw.set_protocol(channel.as_protocol)
             channel.connection_made(self._raw)
             if rest:
                 channel.data_received(rest)
@@ -209,7 +209,7 @@ class Newcomer(asyncio.Protocol):
         certificate = socket.certificate
         user = user_of(certificate, self._access.listener.certificate_user) if certificate else None
         self._access = replace(self._access, user=user, channel_binding=socket.channel_binding)
-        socket.begin(self._channel())
+        socket.begin(self._channel().as_protocol)
 
     def shaking_failed(self, reason: str) -> None:
         """Log why, and forget it."""
