@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench import connecting, idle, keys, report, table, tables
+from bench import connecting, flood, idle, keys, report, table, tables
 from bench.loop import Closed
 from bench.measure import Cost
 from bench.payload import Miscount
@@ -56,7 +56,8 @@ def main() -> int:
         if options.tables is not None:
             _tables(servers, options)
             return 0
-        if options.memory or options.idle or options.keys is not None or options.storm:
+        alone = options.keys is not None or options.flood
+        if options.memory or options.idle or options.storm or alone:
             _without_load(servers, options)
             return 0
         return _load(servers, options)
@@ -170,7 +171,9 @@ def _chosen(options: argparse.Namespace) -> Iterator[Scenario]:
 
 
 def _without_load(servers: list[Server], options: argparse.Namespace) -> None:
-    if options.keys is None:
+    if options.flood:
+        _flood(servers, options)
+    elif options.keys is None:
         _at_rest(servers, options)
     for server in servers:
         if options.keys is not None and isinstance(server, FoxShard):
@@ -187,6 +190,13 @@ def _tables(servers: list[Server], options: argparse.Namespace) -> None:
     for server in servers:
         if isinstance(server, FoxShard):
             for line in tables.report(server, options.shards, options.seconds, options.tables):
+                print(line, flush=True)
+
+
+def _flood(servers: list[Server], options: argparse.Namespace) -> None:
+    for server in servers:
+        if isinstance(server, FoxShard):
+            for line in flood.report(server, options.flood, options.shards, options.seconds):
                 print(line, flush=True)
 
 
@@ -219,6 +229,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--memory", action="store_true", help="KiB per idle connection")
     parser.add_argument("--connections", type=int, default=2000, help="of --memory")
     parser.add_argument("--storm", type=int, metavar="N", help="N MQTT clients that come at once")
+    parser.add_argument(
+        "--flood",
+        action="append",
+        choices=list(flood.KINDS),
+        help="what others wait for meanwhile (may be repeated)",
+    )
     parser.add_argument("--idle", action="store_true", help="CPU while nothing happens")
     parser.add_argument("--keys", type=int, metavar="N", help="retained keys, and a start with N")
     parser.add_argument(

@@ -32,7 +32,7 @@ from fox_shard.backplane.frames import (
     encode,
 )
 from fox_shard.backplane.parcel import parcel_of
-from fox_shard.backplane.terms import NOTHING, LinkEvent, LinkSettings
+from fox_shard.backplane.terms import KEY, NOTHING, LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 LAZY_ACK = 0.2
@@ -70,13 +70,13 @@ class Link:
         "_rseq",
         "_unacked",
         "_unreturned",
-        "_unreturned_reliable",
         "asked",
         "connects",
         "deadline",
         "delivered",
         "durable",
         "epoch",
+        "extra_work",
         "gone",
         "handled",
         "held",
@@ -102,15 +102,15 @@ class Link:
         "received",
         "refusal",
         "reliable",
-        "reliable_in_flight",
         "reliable_indexes",
-        "reliable_limit",
         "rfirst",
         "sent",
         "settings",
         "unhandled",
         "urgent",
         "watermark",
+        "work_in_flight",
+        "work_limit",
     )
 
     def __init__(  # noqa: PLR0915 - a line a field
@@ -162,6 +162,8 @@ class Link:
         # Sending. Hot code appends to `outbox` directly (see `send`).
         self.outbox: list[Frame] = []
         self.reliable: list[int] = []
+        # What the frames in the outbox count beyond 1 each (see `terms.KEY`).
+        self.extra_work = 0
         self.sent = 0
         self.prompt = False
         # Whether there is something to `flush` besides the outbox.
@@ -172,11 +174,11 @@ class Link:
         self._highest = 0
         self._acked = 0
         self._unacked: deque[Frame] = deque()
-        # Batches for which the peer has given no credit back: (last sequence number, bytes,
-        # reliable frames); and bytes and reliable frames of all. The owner may limit the latter.
+        # Batches for which the peer has given no credit back: (last sequence number, bytes, work);
+        # and bytes and work of all. The owner may limit the work.
         self._in_flight: deque[tuple[int, int, int]] = deque()
-        self.in_flight = self.reliable_in_flight = 0
-        self.reliable_limit = UNLIMITED
+        self.in_flight = self.work_in_flight = 0
+        self.work_limit = UNLIMITED
         self._hellos: list[bytes] = []
         # Receiving. The watermark is the highest reliable number that was applied.
         self.received = 0
@@ -196,7 +198,7 @@ class Link:
         # What this end tells the peer about the frames that it received (see `frames.Batch`).
         self.delivered = 0
         self.durable = 0
-        self._unreturned = self._unreturned_reliable = 0
+        self._unreturned = 0
         self._ack_due = NEVER
         self._last_received = now
         self._last_sent = -1e9
@@ -216,6 +218,7 @@ class Link:
         """Send a frame as `send` does, and again in each new pair until the peer has it durably."""
         outbox = self.outbox
         self.reliable.append(len(outbox))
+        self.extra_work += KEY
         outbox.append(frame)
         return self.sent + len(outbox)
 
@@ -237,11 +240,9 @@ class Link:
     @property
     def out_of_credit(self) -> bool:
         """Whether as much is in flight as may be."""
-        return (
-            self.in_flight > self.settings.credit or self.reliable_in_flight > self.reliable_limit
-        )
+        return self.in_flight > self.settings.credit or self.work_in_flight > self.work_limit
 
-    def flush(self, now: float) -> list[bytes]:
+    def flush(self, now: float) -> list[bytes]:  # noqa: PLR0915 - hot, so without calls
         """Return the encoded batches to be sent now, in order.
 
         To be called at the end of each turn if `outbox` is not empty, or `urgent` is set.
@@ -252,7 +253,11 @@ class Link:
             return out
         outbox = self.outbox
         if not self.hold_credit:
-            self._unreturned = self._unreturned_reliable = 0
+            self._unreturned = 0
+        work = len(outbox) + self.extra_work
+        if self.work_in_flight + work > self.work_limit >> 2:
+            # The causes of more frames may have to wait for the credit.
+            self.prompt = True
         batch = Batch(
             self.name,
             self.epoch,
@@ -273,9 +278,10 @@ class Link:
             data = parcel_of(data, batch)
         if outbox:
             self.sent += len(outbox)
-            self._in_flight.append((self.sent, len(data), len(self.reliable)))
+            self._in_flight.append((self.sent, len(data), work))
             self.in_flight += len(data)
-            self.reliable_in_flight += len(self.reliable)
+            self.work_in_flight += work
+            self.extra_work = 0
             if self.reliable:
                 before = self._rseq
                 self._rseq += len(self.reliable)
@@ -301,6 +307,7 @@ class Link:
         """Drop all that waits for the peer, which will not come back."""
         self.outbox.clear()
         self.reliable.clear()
+        self.extra_work = 0
         self._unacked.clear()
 
     def disown(self) -> None:
@@ -391,13 +398,7 @@ class Link:
             return NOTHING, frames
         self.received += len(frames)
         self._unreturned += size
-        self._unreturned_reliable += len(batch.reliable)
-        settings = self.settings
-        if (
-            batch.prompt
-            or self._unreturned > settings.credit // 4
-            or self._unreturned_reliable > settings.reliable_credit // 4
-        ):
+        if batch.prompt or self._unreturned > self.settings.credit // 4:
             self.urgent = True
         elif self._ack_due == NEVER:
             self._ack_due = now + LAZY_ACK
@@ -419,9 +420,9 @@ class Link:
         if handled > self.handled:
             self.handled = handled
         while in_flight and in_flight[0][0] <= handled and not batch.withheld:
-            _, size, reliable = in_flight.popleft()
+            _, size, work = in_flight.popleft()
             self.in_flight -= size
-            self.reliable_in_flight -= reliable
+            self.work_in_flight -= work
         if batch.delivered > self.peer_delivered:
             self.peer_delivered = batch.delivered
         if batch.durable > self._acked:
@@ -533,7 +534,7 @@ class Link:
         self.peer_epoch = 0
         self.sent = self.received = self.handled = self.delivered = self.peer_delivered = 0
         self._in_flight.clear()
-        self.in_flight = self.reliable_in_flight = 0
+        self.in_flight = self.work_in_flight = 0
         self._unreturned = self.unhandled = 0
         self._ack_due = NEVER
         self._hellos.clear()
@@ -553,6 +554,7 @@ class Link:
         ]
         self.outbox[:] = [frame for frame, _ in kept]
         self.reliable[:] = [i for i, (_, reliable) in enumerate(kept) if reliable]
+        self.extra_work = KEY * len(self.reliable)
 
     def resume(self, replay: Sequence[Frame]) -> None:
         """Begin a new pair after OPENED.
@@ -568,6 +570,7 @@ class Link:
         reliable_indexes = range(len(replay), len(replay) + len(again))
         self.reliable[:] = [*reliable_indexes, *(i + shift for i in self.reliable)]
         self.outbox[:0] = first
+        self.extra_work = KEY * len(self.reliable)
 
     def _take_again(self) -> list[Frame]:
         """Take out the reliable frames that have been sent and are not known to be durable.

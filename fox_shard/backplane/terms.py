@@ -9,6 +9,12 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+ACKNOWLEDGED: Final = 8
+REQUEST: Final = 16
+KEY: Final = 32
+"""How much work frames of clients are for a shard, beyond the 1 that each frame counts: an
+acknowledged publish, a request that is no publish, and a publish that concerns the store."""
+
 
 class LinkSettings(Struct, frozen=True):
     """The layout that both ends must agree on, and the limits of a link.
@@ -23,10 +29,10 @@ class LinkSettings(Struct, frozen=True):
     generation: int = 0
     credit: int = 8 << 20
     """Bytes that may be in flight: sent, but not yet handled by the peer."""
-    reliable_credit: int = 1000
-    """Reliable frames that may be in flight from a gateway to a shard. They are small, and cost the
-    shard much more than plain ones: as many as there is credit for would take it seconds, for which
-    everybody else's frames would wait behind them."""
+    work_credit: int = 8000
+    """Work that may be in flight from a gateway to a shard (see `KEY`). All clients' frames
+    wait in this line, and as many small ones as there are bytes of credit for would take the shard
+    seconds."""
     outbox_limit: int = 64 << 20
     """Bytes of frames that a shard's store keeps for one other shard, before requests that would
     add to them are refused."""

@@ -107,18 +107,18 @@ class Gateway(Struct, frozen=True, kw_only=True):
 class Backplane(Struct, frozen=True, kw_only=True):
     """Section [backplane]: the links between processes.
 
-    credit: bytes in flight on one link. reliable_credit: acknowledged and retained publishes in
-    flight from a gateway to a shard. outbox_limit: bytes that a shard keeps for another shard,
-    which may be down. heartbeat: seconds between signs of life. peer_timeout: seconds of silence
-    after which a peer is gone. turn_timeout: seconds after which a process whose event loop is busy
-    with one turn ends itself. attached_gateways: how many there may be, besides the configured
-    ones. attached_timeout: seconds of silence after which such a one is lost, and, after as many
-    again, gone; 0: see `attached_patience`. attached_buffer: bytes in flight to one of them, at
-    which it is given up.
+    credit: bytes in flight on one link. work_credit: work in flight from a gateway to a shard, as
+    the configuration file counts it. outbox_limit: bytes that a shard keeps for another
+    shard, which may be down. heartbeat: seconds between signs of life. peer_timeout: seconds of
+    silence after which a peer is gone. turn_timeout: seconds after which a process whose event loop
+    is busy with one turn ends itself. attached_gateways: how many there may be, besides the
+    configured ones. attached_timeout: seconds of silence after which such a one is lost, and, after
+    as many again, gone; 0: see `attached_patience`. attached_buffer: bytes in flight to one of
+    them, at which it is given up.
     """
 
     credit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 23
-    reliable_credit: Annotated[int, Meta(ge=16, le=1 << 20)] = 1000
+    work_credit: Annotated[int, Meta(ge=256, le=1 << 25)] = 8000
     outbox_limit: Annotated[int, Meta(ge=1 << 16, le=1 << 32)] = 1 << 26
     heartbeat: Seconds = 1.0
     peer_timeout: Seconds = 5.0

@@ -182,7 +182,7 @@ class Gateway:
             for shard in range(terms.shards)
         ]
         for link in self.links:
-            link.reliable_limit = terms.reliable_credit
+            link.work_limit = terms.work_credit
         self.coordinator = self._all_links.add("coordinator", now, connects=True)
         self._credit = terms.credit
         # Whether so much is on its way to a shard that no new client is let in.
@@ -195,7 +195,7 @@ class Gateway:
         # let in, for it would see only some of the keys. Nor is it while a shard is flooded.
         self.linked = False
         peers = {number: self._link(number) for number in self._numbers.values()}
-        self._backpressure = Backpressure(peers)
+        self._backpressure = Backpressure(peers, self.turns)
         self._congested = self._backpressure.congested
 
         self.registry = SessionRegistry(

@@ -76,6 +76,7 @@ class World:
         max_delay: float = 0.02,
         queue_limit: int = 100,
         credit: int = 8 << 20,
+        work_credit: int = 8000,
         realms: tuple[str, ...] = ("realm1", "realm2"),
         unstored: tuple[str, ...] = (),
         history: tuple[Rule, ...] = (),
@@ -96,14 +97,14 @@ class World:
         """Start all processes.
 
         max_delay: maximum seconds that a batch or a client's bytes are on their way. queue_limit,
-        credit: as in the configuration. unstored: realms with `store = "memory"`. history: the
-        rules of all realms. units: see `Turns`; None: the seed decides. limits, settings: of keys
-        and gateways. reducer: settings. reducers: the built-in ones of all realms, as webhooks.
-        schemas: the configured ones, by realm; also for the coordinator's next starts. users: None:
-        all clients are anonymous. roles: of all realms. auth: settings. user_keys: the pattern of
-        the keys with users, of the first realm; "": none. realm_limits: of the first realm.
-        authenticator: of the first realm; a procedure is one of the last realm, which is open to
-        anonymous clients then.
+        credit, work_credit: as in the configuration. unstored: realms with `store = "memory"`.
+        history: the rules of all realms. units: see `Turns`; None: the seed decides. limits,
+        settings: of keys and gateways. reducer: settings. reducers: the built-in ones of all
+        realms, as webhooks. schemas: the configured ones, by realm; also for the coordinator's next
+        starts. users: None: all clients are anonymous. roles: of all realms. auth: settings.
+        user_keys: the pattern of the keys with users, of the first realm; "": none. realm_limits:
+        of the first realm. authenticator: of the first realm; a procedure is one of the last realm,
+        which is open to anonymous clients then.
         """
         self.seed = seed
         self.rng = Random(seed)
@@ -148,7 +149,9 @@ class World:
         self._real_gateways = gateways
         # Whether batches are handed over as in one process, or decoded as in a cluster.
         hands_over = Random(f"hand over {seed}").random() < HANDING_OVER or self.is_one_process
-        self.terms = LinkSettings(shards=shards, credit=credit, hands_over=hands_over)
+        self.terms = LinkSettings(
+            shards=shards, credit=credit, work_credit=work_credit, hands_over=hands_over
+        )
         self.nodes: dict[str, Node] = {}
         self._pipes: dict[tuple[str, str], Pipe] = {}
         self._due: dict[str, float] = {}

@@ -11,18 +11,21 @@ from collections.abc import Mapping
 from typing import final
 
 from fox_shard.backplane.link import Link
-from fox_shard.gateway.clients.connection import ANSWERS, Connection
+from fox_shard.backplane.terms import REQUEST
+from fox_shard.gateway.clients.connection import ANSWERS, CREDIT, Connection
+from fox_shard.gateway.clients.turns import Turns
 
 
 @final
 class Backpressure:
     """Pauses clients of congested peers (`Link.congested`): TCP slows them down."""
 
-    __slots__ = ("_links", "_paused", "_until_broken", "congested")
+    __slots__ = ("_links", "_paused", "_turns", "_until_broken", "congested")
 
-    def __init__(self, links: Mapping[int, Link]) -> None:
+    def __init__(self, links: Mapping[int, Link], turns: Turns) -> None:
         """links: by the peer's number."""
         self._links = links
+        self._turns = turns
         # Peer -> connections that wait until it has credit; and those that wait only until its link
         # breaks, if that comes first.
         self._paused: dict[int, dict[Connection, None]] = {}
@@ -32,7 +35,7 @@ class Backpressure:
 
     def pause(self, connection: Connection, peer: int) -> None:
         """Stop reading a connection that published to a congested peer, until there is credit."""
-        connection.pause(paused=True)
+        self._hold(connection, peer)
         self._paused.setdefault(peer, {})[connection] = None
 
     def sent(self, connection: Connection, peer: int) -> None:
@@ -40,9 +43,21 @@ class Backpressure:
 
         If the peer is congested, the connection is not read until there is credit, or no link.
         """
-        if peer in self.congested and self._links[peer].open:
-            connection.pause(paused=True)
+        link = self._links[peer]
+        connection.budget -= REQUEST
+        work = link.extra_work = link.extra_work + REQUEST
+        if work + link.work_in_flight > link.work_limit:
+            self.congested.add(peer)
+        if peer in self.congested and link.open:
+            self._hold(connection, peer)
             self._until_broken.setdefault(peer, {})[connection] = None
+
+    def _hold(self, connection: Connection, peer: int) -> None:
+        """Read no more of it; and if there is a link, handle no more of what was read already."""
+        if self._links[peer].open and connection.in_turn and not connection.held_by & CREDIT:
+            connection.hold(CREDIT)
+        else:
+            connection.pause(paused=True)
 
     def update(self) -> None:
         """Update `congested`, and resume the connections that no longer wait for any peer."""
@@ -50,6 +65,7 @@ class Backpressure:
             if not link.congested:
                 if peer in self.congested:
                     self.congested.discard(peer)
+                    self._turns.share(link.work_limit - link.work_in_flight)
                     self._resume(self._paused.pop(peer, {}))
                     self._resume(self._until_broken.pop(peer, {}))
                 continue
@@ -61,11 +77,11 @@ class Backpressure:
         waits = (*self._paused.values(), *self._until_broken.values())
         for connection in connections:
             if not any(connection in others for others in waits):
-                connection.pause(paused=False)
+                self._turns.release(connection, CREDIT)
 
     def release(self, connection: Connection) -> None:
         """Read on after the session's end, so that the client's answer to it is read."""
         for paused in (*self._paused.values(), *self._until_broken.values()):
             paused.pop(connection, None)
-        connection.pause(paused=False)
+        self._turns.release(connection, CREDIT)
         connection.pause(paused=False, why=ANSWERS)

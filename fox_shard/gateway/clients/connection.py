@@ -40,13 +40,13 @@ ADVICE = 4
 RATE = 8
 """Why a connection is held: its session publishes faster than `gateway.publish_rate`."""
 
-HELD = ADVICE | RATE
+HELD = CREDIT | ADVICE | RATE
 """Why a connection is held: it is not read, and what was read already waits, too."""
 
 ANSWERS = 16
 """Why a connection is paused: many of its client's calls wait until earlier ones are answered."""
 
-STALLED = CREDIT | HELD | ANSWERS
+STALLED = HELD | ANSWERS
 """Reasons for which what came already waits as well, besides its turn."""
 
 UNLIMITED = 1 << 62
@@ -126,6 +126,11 @@ class Connection:
     def host(self) -> str:
         """The client's address without the port."""
         return UNIX if self.peer.startswith(f"{UNIX}:") else self.peer.rpartition(":")[0]
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether what the client has sent is being handled just now, as far as a budget goes."""
+        return self.budget <= UNLIMITED >> 1
 
     def write(self, chunk: bytes) -> None:
         """Write a chunk at the end of this turn. The fan-out repeats these lines for speed."""

@@ -56,14 +56,18 @@ class Turns:
         "_left",
         "_queue",
         "_resumes",
+        "_shared",
         "_sharing",
         "_skipped",
         "_stalled",
+        "_turn",
         "units",
     )
 
     def __init__(self, units: int = TURN) -> None:
         self.units = units
+        # Those of the present turn, which are fewer while clients share a shard's room.
+        self._turn = self._shared = units
         self._left = units
         # The connections that have something left.
         self._queue: list[Connection] = []
@@ -100,11 +104,11 @@ class Turns:
                 self._wait(connection)
             return
         if self._left <= 0:
-            units = min(SLICE, self.units)
+            units = min(SLICE, self._turn)
         elif self._queue or self._sharing:
             units = self._slice()
         else:
-            units = self.units
+            units = self._turn
         connection.budget = units
         connection.receiver.receive(data, now)
         left = connection.budget
@@ -114,6 +118,14 @@ class Turns:
             # This is what `_settle` does then.
             connection.budget = UNLIMITED
             self._left -= units - left
+
+    def share(self, units: int) -> None:
+        """Let all clients cause no more than so many units in a turn, as some have waited.
+
+        A shard has room for so much work now (see `terms.KEY`): so each client gets its share of
+        that, and the first one does not get all of it. It ends when nobody has anything left.
+        """
+        self._shared = max(SLICE, units)
 
     def add_chore(self, chore: Chore) -> None:
         """Do something in the next turns, a part at a time."""
@@ -135,10 +147,11 @@ class Turns:
                     self._queue.append(connection)
         if now < self._resumes:
             return []
-        self._left = self.units
         if not (self._queue or self._skipped):
+            self._left = self._turn = self._shared = self.units
             self._sharing = 0
             return []
+        self._left = self._turn = min(self._shared, self.units)
         due = [*self._skipped, *self._queue]
         self._skipped.clear()
         self._queue.clear()
@@ -177,8 +190,7 @@ class Turns:
         if not connection.held_by & HELD:
             connection.budget += connection.unused
             connection.unused = 0
-        outside = connection.budget > UNLIMITED >> 1
-        if connection.backlog and outside and not connection.held_by & BACKLOG:
+        if connection.backlog and not (connection.in_turn or connection.held_by & BACKLOG):
             # It was held outside of its turns, so `_settle` does not see to it.
             self._wait(connection)
 
@@ -196,7 +208,7 @@ class Turns:
                 self._chores.append(chore)
 
     def _slice(self) -> int:
-        units = self.units
+        units = self._turn
         if not (self._queue or self._sharing):
             return units
         return max(min(SLICE, units), units // max(len(self._queue), self._sharing))

@@ -46,12 +46,13 @@ def split(data: bytes, start: int, limit: int) -> tuple[int, int]:
     return 0, 0
 
 
-def end_of_run(data: bytes, end: int, head: bytes, size: int) -> int:
+def end_of_run(data: bytes, end: int, head: bytes, size: int, most: int) -> int:
     """Return the end of the run of whole packets that begin with `head` and have `size` bytes.
 
-    end: where the run begins, which is also its end if there is no such packet.
+    end: where the run begins, which is also its end if there is no such packet. most: how many
+    packets it may have.
     """
-    last = len(data) - size
+    last = min(len(data), end + most * size) - size
     while end <= last and data.startswith(head, end):
         end += size
     return end

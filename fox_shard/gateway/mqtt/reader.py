@@ -29,6 +29,10 @@ FILTER: Final = 8
 BYTES_SHIFT: Final = 10
 """Bytes cost a unit for each 2 to the power of this."""
 
+RUNS: Final = (1 << 62, 64, 256, 64, 256, 64)
+"""The longest runs of PUBLISHes by their QoS, times 2, plus 1 with RETAIN: a shard may have no room
+for more that are acknowledged or retained."""
+
 _PINGRESP: Final = encode(mqtt.Pingresp())
 _PUBACK: Final = mqtt.PUBACK_HEAD[0]
 _PUBREL: Final = mqtt.PUBREL_HEAD[0]
@@ -163,7 +167,8 @@ class Reader:
                     mark = body + 2 + (data[body] << 8 | data[body + 1])
                     topic = data[body + 2 : mark]
                     step = end - start
-                    end = end_of_run(data, end, data[start:mark], step)
+                    most = RUNS[header & 7]
+                    end = end_of_run(data, end, data[start:mark], step, most - len(payloads) - 1)
                     flags = PUBLISH_FLAGS[header & 7]
                     if header >= 0x32:
                         mark += 2
@@ -171,14 +176,14 @@ class Reader:
                         if mark > start + step:
                             raise ProtocolViolation("a topic is longer than its packet", MALFORMED)
                         flags |= EMPTY
-                    if topic != run_topic or flags != run_flags:
+                    if topic != run_topic or flags != run_flags or len(payloads) >= most:
                         if payloads:
                             run, payloads = payloads, []
                             connection.budget = budget
                             publish_run(session, run_topic, run_flags, run, packet_ids)
+                            budget = connection.budget
                             packet_ids = []
                             if connection.held_by & HELD:
-                                budget = 0
                                 break
                         run_topic, run_flags = topic, flags
                     places = range(mark, mark + end - start, step)
@@ -198,9 +203,9 @@ class Reader:
                         run, payloads = payloads, []
                         connection.budget = budget
                         publish_run(session, run_topic, run_flags, run, packet_ids)
+                        budget = connection.budget
                         packet_ids = []
                         if connection.held_by & HELD:
-                            budget = 0
                             break
                     connection.budget = budget - PACKET
                     if end - body == 2 and header in _ACKNOWLEDGEMENTS:

@@ -18,6 +18,7 @@ from fox_shard.backplane.frames import (
 )
 from fox_shard.backplane.link import Link
 from fox_shard.backplane.refusals import refused
+from fox_shard.backplane.terms import ACKNOWLEDGED, KEY
 from fox_shard.errors import Refusal
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.pubsub.rows import find_row
@@ -26,7 +27,10 @@ from fox_shard.gateway.sessions.ordering import Ordering
 from fox_shard.gateway.sessions.realm import Route
 from fox_shard.gateway.sessions.session import Session
 
-RELIABLE = ACKNOWLEDGE | RETAIN | CONDITION | TRACE
+STORED = RETAIN | CONDITION | TRACE
+"""Flags of publishes that concern the store, whatever the topic is."""
+
+RELIABLE = ACKNOWLEDGE | STORED
 """Flags of publishes that are reliable: they are sent again to a shard that restarts."""
 
 
@@ -65,7 +69,7 @@ class Publishing:
         else:
             self.dropped += 1
 
-    def publish(
+    def publish(  # noqa: C901, PLR0915 - hot, so without calls
         self,
         session: Session,
         route: Route,
@@ -113,6 +117,11 @@ class Publishing:
         if flags & RELIABLE:
             # This is `Link.send_reliable`, without the call.
             link.reliable.append(len(outbox))
+            work = KEY if flags & STORED else ACKNOWLEDGED
+            session.connection.budget -= work
+            work = link.extra_work = link.extra_work + work
+            if work + link.work_in_flight > link.work_limit:
+                self._congested.add(shard)
         outbox.append(frame)
         session.last_seq = link.sent + len(outbox)
         if retain is not None and retain.owned:
@@ -153,6 +162,9 @@ class Publishing:
         if flags & RELIABLE:
             # This is `Link.send_reliable`, without the call.
             link.reliable.extend(range(len(outbox), len(outbox) + count))
+            work = (KEY if flags & STORED else ACKNOWLEDGED) * count
+            session.connection.budget -= work
+            link.extra_work += work
         realm, topic, publisher, order = session.realm.name, route.topic, session.id, session.order
         outbox.extend(
             [
@@ -166,3 +178,6 @@ class Publishing:
         session.order = order + count
         session.last_seq = link.sent + len(outbox)
         session.traffic.publishes += count
+        if len(outbox) + link.extra_work + link.work_in_flight > link.work_limit:
+            self._congested.add(route.shard)
+            self._backpressure.pause(session.connection, route.shard)

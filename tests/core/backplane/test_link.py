@@ -17,7 +17,7 @@ from fox_shard.backplane.frames import (
     decode,
 )
 from fox_shard.backplane.link import HELLO_INTERVAL, LAZY_ACK, Link
-from fox_shard.backplane.terms import LinkEvent, LinkSettings
+from fox_shard.backplane.terms import KEY, REQUEST, LinkEvent, LinkSettings
 from fox_shard.deadline import NEVER, Deadline
 
 JOIN = Join(1, "realm1", "", "", "", "", "", "", "", "", 0.0, False)
@@ -195,37 +195,77 @@ def test_an_end_is_congested_beyond_its_credit():
     assert not ends.a.link.congested
 
 
-def test_an_end_may_be_congested_by_reliable_frames_that_have_few_bytes():
-    """They cost the other end much more than plain frames, which do not count for this."""
-    ends = Ends(LinkSettings(shards=2, reliable_credit=8))
+def plain(link, number):
+    link.send(publish(number))
+
+
+def reliable(link, number):
+    link.send_reliable(publish(number))
+
+
+def request(link, number):
+    """Send what its sender counts itself, see `Backpressure.sent`."""
+    link.send(state(number))
+    link.extra_work += REQUEST
+
+
+@pytest.mark.parametrize(("send", "most"), [(plain, 8 * (KEY + 1)), (reliable, 8), (request, 15)])
+def test_an_end_may_be_congested_by_frames_that_have_few_bytes(send, most):
+    """What counts is how much they cost the other end."""
+    ends = Ends()
     link = ends.a.link
-    link.reliable_limit = 8
-    ends.settle(0.1)
-    for number in range(20):
-        link.send(publish(number))
-    ends.turn()
-    assert not link.congested
-    for number in range(9):
-        link.send_reliable(publish(number))
+    link.work_limit = 8 * (KEY + 1)
+    ends.settle(0.5)
+    for number in range(most):
+        send(link, number)
     sent = ends.a.flush(ends.now)
+    assert not link.congested
+    send(link, most)
+    sent += ends.a.flush(ends.now)
     assert link.congested
     for data in sent:
         ends.b.take(data, ends.now)
-    # More than a quarter of them has been handled, which is reported at once.
+    # So much is reported at once when it has been handled.
     assert ends.b.link.urgent
     ends.turn()
     assert not link.congested
-    assert link.reliable_in_flight == 0
+    assert link.work_in_flight == 0
 
 
-def test_reliable_frames_of_a_pair_that_has_ended_are_not_in_flight():
+def test_little_of_what_the_other_end_may_be_given_is_not_reported_at_once():
     ends = Ends()
+    ends.a.link.work_limit = 9 * KEY
+    ends.settle(0.5)
+    for number in range(2):
+        ends.a.link.send_reliable(publish(number))
+    for data in ends.a.flush(ends.now):
+        ends.b.take(data, ends.now)
+    assert not ends.b.link.urgent
+
+
+def test_frames_of_a_pair_that_has_ended_are_not_in_flight():
+    ends = Ends()
+    ends.settle(0.5)
     for number in range(9):
         ends.a.link.send_reliable(publish(number))
     ends.a.flush(ends.now)
-    assert ends.a.link.reliable_in_flight == 9
+    assert ends.a.link.work_in_flight == 9 * (KEY + 1)
     ends.a.link.break_off(ends.now)
-    assert ends.a.link.reliable_in_flight == 0
+    assert ends.a.link.work_in_flight == 0
+
+
+def test_frames_that_wait_for_a_new_pair_or_are_sent_again_count_as_much_as_others():
+    ends = Ends()
+    link = ends.a.link
+    link.send_reliable(publish(1))
+    ends.a.flush(ends.now)
+    request(link, 2)
+    link.send_reliable(publish(3))
+    ends.a.cut(ends.now)
+    # The request is answered with an error; the publish waits.
+    assert link.extra_work == KEY
+    link.resume([])
+    assert link.extra_work == 2 * KEY
 
 
 def test_held_credit_is_given_later():

@@ -4,9 +4,11 @@ import pytest
 from gateway_harness import REALM, GatewayHarness, event, invocation, links
 
 from fox_shard.backplane.frames import RETAIN, Reduce, Registered
+from fox_shard.backplane.terms import KEY
 from fox_shard.documents.payloads import JSON
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
+from fox_shard.gateway.clients.turns import Turns
 from fox_shard.gateway.core import FLOOD
 from fox_shard.topics.ids import pattern_id
 from fox_shard.topics.pattern import Pattern
@@ -19,7 +21,7 @@ def ends():
 
 @pytest.fixture
 def pressure(ends):
-    made = Backpressure(dict(enumerate(ends)))
+    made = Backpressure(dict(enumerate(ends)), Turns())
     made.update()
     return made
 
@@ -36,7 +38,7 @@ def congest(ends, pressure, *shards):
 
 
 def test_every_shard_counts_as_congested_until_the_first_look(ends):
-    assert Backpressure(dict(enumerate(ends))).congested == {0, 1}
+    assert Backpressure(dict(enumerate(ends)), Turns()).congested == {0, 1}
 
 
 @pytest.mark.parametrize("why", ["no credit", "down"])
@@ -254,12 +256,12 @@ def test_a_publisher_waits_while_a_shard_has_many_publishes_to_store():
     harness = GatewayHarness(shards=1)
     harness.peers["shard-0"].silent = True
     plain, publisher = harness.session(), harness.session()
-    for number in range(harness.terms.reliable_credit + 1):
+    for number in range(1000):
         harness.publish(plain, "a.b", 0, number + 1)
     harness.turns()
     harness.publish(plain, "a.b", 0, 5000)
     assert not plain.connection.paused
-    for number in range(harness.terms.reliable_credit + 1):
+    for number in range(harness.terms.work_credit // KEY + 1):
         harness.publish(publisher, "a.b", RETAIN, number + 1)
     harness.turns()
     harness.publish(publisher, "a.b", RETAIN, 5000)

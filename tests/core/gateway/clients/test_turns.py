@@ -74,6 +74,26 @@ def test_clients_that_have_something_left_share_the_turn(turns):
     assert [name for name, _ in done] == [*"aaaaabbbbbcccccddddd"]
 
 
+def test_clients_that_have_waited_for_a_shard_share_what_it_has_room_for():
+    turns = Turns(20_000)
+    done = []
+    workers = [Worker(done, name) for name in "abcd"]
+    for worker in workers:
+        turns.receive(worker.connection, bytes(300), 1.0)
+    turns.share(8_000)
+    for _ in range(2):
+        done.clear()
+        take_turn(turns)
+        assert [name for name, _ in done] == [*"a" * 20, *"b" * 20, *"c" * 20, *"d" * 20]
+    while turns.busy:
+        take_turn(turns)
+    take_turn(turns)
+    # Nobody had anything left: now one may use the whole turn.
+    done.clear()
+    turns.receive(workers[0].connection, bytes(300), 1.0)
+    assert len(done) == 200
+
+
 def test_of_very_many_clients_some_have_to_wait_for_the_next_turn_but_none_for_ever(turns):
     done = []
     workers = [Worker(done, str(n)) for n in range(12)]

@@ -342,3 +342,28 @@ def test_a_publish_to_a_topic_with_too_many_levels_is_acknowledged_and_dropped()
     assert client.answers(publish) == [mqtt.Puback(5)]
     assert client.calls == []
     assert client.gateway.dropped == 1
+
+
+class RunCounter(FakeGateway):
+    """A gateway that notes how many PUBLISHes it is handed at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = []
+
+    def publish_all(self, session, route, flags, request, encoding, payloads):
+        self.runs.append(len(payloads))
+        super().publish_all(session, route, flags, request, encoding, payloads)
+
+
+@pytest.mark.parametrize(
+    ("qos", "retain", "longest"),
+    [(0, False, 600), (0, True, 64), (1, False, 256), (1, True, 64), (2, False, 256)],
+)
+def test_runs_that_cost_a_shard_much_are_short(qos, retain, longest):
+    """A shard may have no room for the rest, which then has to wait."""
+    client = connected(RunCounter())
+    client.send(*(mqtt.Publish("a/b", b"x", qos, n if qos else 0, retain) for n in range(1, 601)))
+    assert sum(client.gateway.runs) == 600
+    assert max(client.gateway.runs) == longest
+    assert [call[3] for call in client.calls] == [n if qos else 0 for n in range(1, 601)]
