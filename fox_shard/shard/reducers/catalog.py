@@ -21,15 +21,20 @@ from fox_shard.topics.trie import Trie
 TOPICS_LIMIT: Final = 100_000
 """Topics per realm whose reducers are cached."""
 
+SHARED_LIMIT: Final = 1000
+"""Different lists of reducers that topics share."""
+
 
 @final
 class RealmReducers:
     """The reducers of one realm that take events. size: bytes of all events that wait for them."""
 
-    __slots__ = ("_cache", "_trie", "size")
+    __slots__ = ("_cache", "_found", "_trie", "size")
 
     def __init__(self) -> None:
         self._trie: Trie[Reducer] = Trie()
+        # What topics have in common: there may be a thousand reducers of a hundred thousand topics.
+        self._found: dict[tuple[Reducer, ...], tuple[Reducer, ...]] = {}
         self._cache: MatchCache[tuple[Reducer, ...]] = MatchCache(TOPICS_LIMIT)
         self.size = 0
 
@@ -41,6 +46,9 @@ class RealmReducers:
         found = self._cache.entries.get(topic)
         if found is None:
             found = tuple(self._trie.match(topic))
+            if len(self._found) >= SHARED_LIMIT:
+                self._found.clear()
+            found = self._found.setdefault(found, found)
             self._cache.put(topic, found)
         return found
 
@@ -49,6 +57,7 @@ class RealmReducers:
         change = self._trie.add if takes_events else self._trie.remove
         if change(reducer.pattern, reducer):
             self._cache.drop(reducer.pattern)
+            self._found.clear()
 
 
 @final

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from fox_shard.backplane.frames import ACKNOWLEDGE, REDUCES, Event, Fold, Publish
 from fox_shard.config import Reducers as Limits
 from fox_shard.shard import rows
+from fox_shard.shard.budget import Budget
 from fox_shard.shard.clock import PublicationClock
 from fox_shard.shard.links.outbox import ShardOutbox
 from fox_shard.shard.reducers.catalog import Catalog
@@ -28,6 +29,9 @@ from fox_shard.store.journal import Journal
 
 Uncommitted = tuple[int, KeyQueue, QueuedEvent, bool]
 """Ticket, queue, event; and whether the event's row is kept if the commit fails."""
+
+WANTING_PER_UNIT: Final = 8
+"""Reducers for an event that cost a unit of the turn's budget, whether or not they have room."""
 
 NO_WEBHOOK_COUNTS: Final = {"delivered": 0, "given_up": 0, "dropped": 0, "retries": 0}
 
@@ -43,6 +47,7 @@ class Queues:
     """
 
     __slots__ = (
+        "_budget",
         "_catalog",
         "_clock",
         "_journal",
@@ -68,11 +73,13 @@ class Queues:
         clock: PublicationClock,
         journal: Journal,
         limits: Limits,
+        budget: Budget,
     ) -> None:
         self._outbox = outbox
         self._catalog = catalog
         self._clock = clock
         self._journal = journal
+        self._budget = budget
         self.room = Room(shard, outbox, catalog, limits)
         self._uncommitted: deque[Uncommitted] = deque()
         # (ticket, queue, event, whether it was reduced) of events that were taken off in
@@ -104,6 +111,7 @@ class Queues:
         # Shard -> bytes of the event's copies that will wait for it.
         copies: Counter[int] = Counter()
         wanting = self._catalog.wanting(publish)
+        self._budget.spend(len(wanting) // WANTING_PER_UNIT)
         for reducer in wanting:
             full = self.room.full(reducer, size, copies)
             if full is None:

@@ -86,7 +86,7 @@ class Reducers:
         self._other_shards = other_shards
         # Reducers whose queues are full, as the other shards have been told.
         self._full: set[int] = set()
-        self.queues = Queues(shard, outbox, self.catalog, clock, journal, limits)
+        self.queues = Queues(shard, outbox, self.catalog, clock, journal, limits, budget)
         self.built_ins = BuiltIns(
             settings, self.catalog, self.queues, retained_keys, budget, max_message_size
         )

@@ -157,6 +157,27 @@ def test_an_event_counts_for_each_of_its_reducers_before_it_waits():
     assert harness.shard.reducers.queues.dropped == 3
 
 
+def test_an_event_that_many_reducers_have_no_room_for_is_paid_for():
+    harness = reducing_harness(*several(200), reducer=Reducers(queue_limit=1))
+    emit(harness, 1, flags=PLAIN)
+    harness.shard.budget.begin_turn()
+    harness.send("gateway-1", publish("a.b", session=2, flags=PLAIN, args=b"[2]"))
+    harness.turn()
+    assert harness.shard.reducers.queues.dropped == 200
+    assert harness.shard.budget.left <= harness.shard.budget.units - 25
+
+
+def test_topics_with_the_same_reducers_share_their_list():
+    """Or a thousand reducers, and a hundred thousand topics, would take a gigabyte."""
+    harness = reducing_harness(*several(5))
+    wanting = harness.shard.reducers.catalog.wanting
+    assert wanting(publish("a.b")) is wanting(publish("a.c"))
+    assert len(wanting(publish("a.b"))) == 5
+    harness.say("gateway-0", reducer(9, mission="other"))
+    assert len(wanting(publish("a.b"))) == 6
+    assert wanting(publish("x")) == ()
+
+
 def test_a_large_event_for_many_reducers_is_paid_for():
     harness = reducing_harness(*several(20))
     harness.shard.budget.begin_turn()
