@@ -11,9 +11,11 @@ from msgspec.structs import replace
 
 ACKNOWLEDGED: Final = 8
 REQUEST: Final = 16
+SUBSCRIBE: Final = 32
 KEY: Final = 32
 """How much work frames of clients are for a shard, beyond the 1 that each frame counts: an
-acknowledged publish, a request that is no publish, and a publish that concerns the store."""
+acknowledged publish, a request that is no publish, one to subscribe, and a publish that concerns
+the store."""
 
 
 class LinkSettings(Struct, frozen=True):

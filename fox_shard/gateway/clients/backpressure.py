@@ -38,14 +38,15 @@ class Backpressure:
         self._hold(connection, peer)
         self._paused.setdefault(peer, {})[connection] = None
 
-    def sent(self, connection: Connection, peer: int) -> None:
+    def sent(self, connection: Connection, peer: int, work: int = REQUEST) -> None:
         """Note that a client's request was sent to a peer, in a frame that waits for no new pair.
 
         If the peer is congested, the connection is not read until there is credit, or no link.
+        work: see `terms.KEY`.
         """
         link = self._links[peer]
-        connection.budget -= REQUEST
-        work = link.extra_work = link.extra_work + REQUEST
+        connection.budget -= work
+        work = link.extra_work = link.extra_work + work
         if work + link.work_in_flight > link.work_limit:
             self.congested.add(peer)
         if peer in self.congested and link.open:

@@ -22,6 +22,7 @@ from fox_shard.backplane.frames import (
     Subscribed,
 )
 from fox_shard.backplane.link import Link
+from fox_shard.backplane.terms import SUBSCRIBE
 from fox_shard.gateway.clients.backpressure import Backpressure
 from fox_shard.gateway.clients.connection import Connection
 from fox_shard.gateway.clients.limits import Limits
@@ -182,7 +183,7 @@ class SubscribeRequests:
                 mine = self._of_session[session.id] = _Incomplete()
             mine.add(pending)
             for shard in pending.unconfirmed_shards:
-                self._backpressure.sent(session.connection, shard)
+                self._backpressure.sent(session.connection, shard, SUBSCRIBE)
 
     def _has_too_many(self, session: Session, pattern: Pattern, size: int) -> bool:
         """Whether the session may not subscribe to this pattern, too, as it has so many already."""

@@ -6,7 +6,7 @@ import pytest
 from gateway_harness import GatewayHarness
 
 from fox_shard.backplane.frames import ACKNOWLEDGE, RETAIN, Call, Publish
-from fox_shard.backplane.terms import KEY, REQUEST
+from fox_shard.backplane.terms import KEY, REQUEST, SUBSCRIBE
 from fox_shard.documents.payloads import JSON
 
 KEEP = ACKNOWLEDGE | RETAIN
@@ -46,6 +46,10 @@ def call(harness, session, number):
     harness.gateway.requests.call(session, number, "p.q", 0, 0, JSON, b"[]", b"", None)
 
 
+def subscribe(harness, session, number):
+    harness.subscribe(session, f"=a.{number}", request=number)
+
+
 @pytest.fixture
 def harness():
     """A gateway whose only shard gives no credit back, until it is told to."""
@@ -80,7 +84,9 @@ def most_keys(harness):
     return harness.terms.work_credit // KEY
 
 
-@pytest.mark.parametrize(("request_", "work"), [(publish, KEY), (call, REQUEST)])
+@pytest.mark.parametrize(
+    ("request_", "work"), [(publish, KEY), (call, REQUEST), (subscribe, SUBSCRIBE)]
+)
 def test_one_client_cannot_send_a_shard_more_than_there_is_credit_for(harness, request_, work):
     """However much the gateway reads at once: it handles the rest when there is credit again."""
     most = harness.terms.work_credit // work + 1
