@@ -13,6 +13,7 @@ from msgspec import json
 
 from fox_shard.config import Gateway as Settings
 from fox_shard.config import Role
+from fox_shard.gateway.core import Gateway
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.testing.authorizer_checks import (
     FAILED,
@@ -277,6 +278,11 @@ class Cast:
         self.world.run_until(
             lambda: all(sent.answers for one in connected for sent in one.sent if sent.acknowledge)
         )
+        if self.one_at_a_time:
+            # What clients have sent before they left is asked about as well.
+            world, left = self.world, [one for one in self.run.clients if one.graceful]
+            world.run_until(lambda: all(one.closed for one in left))
+            world.run_until(lambda: all(_asks_nothing(one) for one in world.gateway_cores))
 
     def end(self) -> None:
         """Let all faults end, and check that everything works, and what has been done."""
@@ -324,6 +330,10 @@ class Cast:
             if self.one_at_a_time:
                 self._settle()
         self._settle()
+
+
+def _asks_nothing(gateway: Gateway) -> bool:
+    return gateway.turns.idle and not len(gateway.consultations)
 
 
 def _request_all(one: RecordingWampClient) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import signal
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,6 +10,11 @@ from chromium import launched
 from cluster import SHOWN, Cluster
 from mqtt_peers import MqttPeers
 from wamp_peers import WampPeers
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what is in its background like this, and all processes below inherit it; but
+    # commands end by Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PATIENCE = 90.0
 """Seconds for one async test, on a busy machine, too."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 from cluster import ROOT
 
@@ -22,10 +23,14 @@ NO_SOURCES = (
 
 def copy_sources(copy):
     """Copy the sources, so that what other builds have left does not get into the package."""
-    shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*NO_SOURCES))
-    for path in (copy / "run").iterdir():
-        if path.name != ".gitkeep":
-            path.unlink() if not path.is_dir() else shutil.rmtree(path)
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=_no_sources)
+
+
+def _no_sources(folder, names):
+    if Path(folder) == ROOT / "run":
+        # A server that has run here has left sockets.
+        return {name for name in names if name != ".gitkeep"}
+    return shutil.ignore_patterns(*NO_SOURCES)(folder, names)
 
 
 def build(sources, out, *kinds):

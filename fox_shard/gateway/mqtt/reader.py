@@ -9,7 +9,6 @@ from typing import Final, final
 
 from fox_shard.backplane.frames import EMPTY
 from fox_shard.errors import ProtocolViolation
-from fox_shard.gateway.clients.connection import HELD
 from fox_shard.gateway.clients.unfinished import Unfinished
 from fox_shard.gateway.mqtt import packets as mqtt
 from fox_shard.gateway.mqtt.codec import ConnectRefused, decode, encode
@@ -183,7 +182,8 @@ class Reader:
                             publish_run(session, run_topic, run_flags, run, packet_ids)
                             budget = connection.budget
                             packet_ids = []
-                            if connection.held_by & HELD:
+                            if budget <= 0:
+                                # It is held, perhaps.
                                 break
                         run_topic, run_flags = topic, flags
                     places = range(mark, mark + end - start, step)
@@ -205,7 +205,7 @@ class Reader:
                         publish_run(session, run_topic, run_flags, run, packet_ids)
                         budget = connection.budget
                         packet_ids = []
-                        if connection.held_by & HELD:
+                        if budget <= 0:
                             break
                     connection.budget = budget - PACKET
                     if end - body == 2 and header in _ACKNOWLEDGEMENTS:

@@ -56,6 +56,21 @@ def test_a_publish_goes_to_the_gateway(packet, call, source):
         client = connected(client.gateway)
 
 
+@pytest.mark.parametrize("next_", [mqtt.Publish("a/c", b"2", 1, 2), mqtt.Pingreq()])
+def test_what_was_read_is_handled_although_the_connection_is_not_read_any_more(next_):
+    """So it is if the shard of the first publish is down, which may last long."""
+    client = connected()
+    publish = client.gateway.publish
+
+    def pausing(*args):
+        publish(*args)
+        client.connection.pause(paused=True)
+
+    client.gateway.publish = pausing
+    client.send(mqtt.Publish("a/b", b"1", 1, 1), next_, mqtt.Publish("a/d", b"3", 1, 3))
+    assert topics_of(client.calls) == ["a.b", *["a.c"] * isinstance(next_, mqtt.Publish), "a.d"]
+
+
 def test_mqtt_3_1_clients_may_set_dup_at_quality_of_service_0():
     client = connected(level=3)
     client.send(mqtt.Publish("a/b", b"x", dup=True), mqtt.Publish("fox/b", b"x", dup=True))
