@@ -1,7 +1,7 @@
 """fox-shard's options for autobahn, which by itself sends only the options that it knows.
 
 Owns: `KeyOptions`, `StateOptions` and `ReducerOptions`, which replace autobahn's options; `run`,
-which says so if no server answers. Sends autobahn's log to standard error. Never: what is sent.
+which says so if no server answers, and sends autobahn's log to standard error. Never: what is sent.
 
 autobahn-js sends any option that it is given, but shows reducers no details: see `reducers.cjs`.
 """
@@ -18,7 +18,6 @@ from autobahn.asyncio.component import run as run_components
 from autobahn.wamp import message, types
 
 txaio.use_asyncio()
-txaio.start_logging(out=sys.stderr, level="error")
 
 
 def run(component: Component, url: str) -> None:
@@ -27,6 +26,7 @@ def run(component: Component, url: str) -> None:
     autobahn tries to connect for ever, without a word. That is right for a server that is being
     restarted; but if none answers at first, the program ends and says so.
     """
+    txaio.start_logging(out=sys.stderr, level="error")
     address = urlsplit(url)
     try:
         socket.create_connection((address.hostname, address.port or 80), 20).close()
